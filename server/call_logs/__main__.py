@@ -1,0 +1,109 @@
+"""The command line. Exit codes: 0 done, 1 something failed and said so, 2 wrong usage or configuration.
+
+Nothing but JSON-RPC goes to stdout in `serve`; logs go to stderr.
+"""
+
+import contextlib
+import logging
+import sys
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from call_logs.errors import CallLogsError, ConfigError
+
+if TYPE_CHECKING:
+    from call_logs.config import Config
+
+FAILED = 1
+WRONG_USAGE = 2
+
+_demo_option = click.option("--demo", is_flag=True, help="Add made-up accounts; nothing is written to your database.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="call-logs-mcp")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Search and quote the phone calls of several voice vendors from an AI assistant.
+
+    Without a command: serve over stdio, as an MCP client starts it.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(serve)
+
+
+@cli.command()
+@_demo_option
+def serve(*, demo: bool = False) -> None:
+    """Serve MCP over stdio until the client leaves."""
+    import anyio  # noqa: PLC0415 - `--help` needs no server
+
+    from call_logs.app import build_server, serve_stdio  # noqa: PLC0415
+
+    with _configured(demo=demo) as config:
+        anyio.run(serve_stdio, build_server(config))
+
+
+@cli.command()
+@_json_option
+def demo(*, as_json: bool) -> None:
+    """Show the whole job without credentials: sync a made-up business and ask questions over MCP."""
+    from call_logs.demo import run  # noqa: PLC0415 - only this command needs it
+
+    with _configured(demo=True, own_accounts=False) as config:
+        sys.exit(run(config, as_json=as_json))
+
+
+@cli.command()
+@click.option("--account", help="Only this account.")
+@click.option("--history", help="How far back to read, such as 90d.")
+@_demo_option
+@_json_option
+def sync(*, account: str | None, history: str | None, demo: bool, as_json: bool) -> None:
+    """Read every account's calls into the store, once."""
+    from call_logs.commands import sync_accounts  # noqa: PLC0415 - only this command needs it
+
+    with _configured(demo=demo, history=history) as config:
+        sys.exit(sync_accounts(config, account, as_json=as_json))
+
+
+@contextlib.contextmanager
+def _configured(*, demo: bool, own_accounts: bool = True, history: str | None = None) -> "Generator[Config]":
+    """The configuration; with `demo` the sandbox runs and the store is a temporary one."""
+    from call_logs.config import load  # noqa: PLC0415 - `--help` needs no configuration
+
+    if not demo:
+        yield load(history=history)
+        return
+    from call_logs.sandbox import running  # noqa: PLC0415 - only the demo needs it
+
+    with running() as sandbox, tempfile.TemporaryDirectory(prefix="call-logs-demo-") as folder:
+        database = str(Path(folder) / "demo.db")
+        yield load(sandbox.accounts, own_accounts=own_accounts, database=database, history=history)
+
+
+def main() -> None:
+    """Run the command line; our errors become one line on stderr and an exit code."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(WRONG_USAGE)
+    except ConfigError as error:
+        click.echo(f"call-logs-mcp: {error}", err=True)
+        sys.exit(WRONG_USAGE)
+    except CallLogsError as error:
+        click.echo(f"call-logs-mcp: {error}", err=True)
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""Settings: the only module that reads the environment and the config file.
+
+An account comes from the environment (one a provider, in the vendor's own words, named like the provider) or from a
+table `[accounts.NAME]` of a TOML file. Errors name the variable or key, never what it held. An account that cannot be
+used is kept with its problem, so that it spoils no other; only what concerns the whole program stops it.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from call_logs.errors import ConfigError
+from call_logs.providers import Account, AnyProvider, Settings, discover
+from call_logs.text import Masking
+from call_logs.times import local_zone, parse_duration
+
+PREFIX = "CALL_LOGS_"
+_ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{1,39}")
+
+
+def _zone(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ZoneInfo(value)
+    except (ValueError, OSError) as error:
+        raise ValueError("must be an IANA time zone such as Europe/Madrid or America/New_York") from error
+
+
+def _duration(value: object) -> object:
+    return parse_duration(str(value)) if isinstance(value, str | int | float) else value
+
+
+Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+
+
+class Options(BaseSettings):
+    """What concerns the whole program: `CALL_LOGS_…` variables, then the file's top-level keys."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
+
+    database: str = Field(default="", description="a file or postgresql://…; default: the user's data directory")
+    config: Path | None = Field(default=None, description="the TOML file with accounts")
+    timezone: Zone | None = Field(default=None, description="IANA zone of days and shown times; default: this system's")
+    history: Duration = Field(default=timedelta(days=90), description="how far back calls are read")
+    max_age: Duration = Field(default=timedelta(seconds=60), description="older answers are refreshed first")
+    wait: Duration = Field(default=timedelta(seconds=3), description="how long an answer waits for that")
+    mask: Masking = Field(default=Masking.CARDS, description="what is masked in speech: cards, digits or off")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file; nothing is read from a .env."""
+        del env_settings, dotenv_settings, file_secret_settings
+        return _Environment(settings_cls), init_settings
+
+
+class _Environment(PydanticBaseSettingsSource):
+    """Variables as `_variable` reads them: with their `_FILE` variants, and without a host's unfilled placeholders."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """One setting's value and name; never JSON."""
+        del field
+        return _variable(f"{PREFIX}{field_name.upper()}"), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """All settings that the environment has."""
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that is configured. `database` is a path or a URL, `max_age` and `wait` are seconds."""
+
+    accounts: tuple[Account, ...]
+    database: str
+    zone: ZoneInfo
+    history: timedelta
+    max_age: float
+    wait: float
+    masking: Masking
+
+
+def load(
+    sandbox: Mapping[str, Mapping[str, str]] | None = None,
+    *,
+    own_accounts: bool = True,
+    database: str | None = None,
+    history: str | None = None,
+) -> Config:
+    """Read the environment and the file it names.
+
+    `sandbox` adds accounts, given as the file's tables; without `own_accounts` there are no others. `database` and
+    `history` go before what is configured. Raises `ConfigError`.
+    """
+    table = _file(_variable(f"{PREFIX}CONFIG"))
+    options = _options({name: value for name, value in table.items() if name != "accounts"})
+    accounts = _from_tables(sandbox or {}, "the sandbox")
+    if own_accounts:
+        accounts = [*_from_environment(), *_from_tables(table.get("accounts", {}), "the config file"), *accounts]
+    _refuse_doubles(accounts)
+    return Config(
+        accounts=tuple(accounts),
+        database=database or options.database or str(default_database()),
+        zone=options.timezone or local_zone(),
+        history=_history(history) if history else options.history,
+        max_age=options.max_age.total_seconds(),
+        wait=options.wait.total_seconds(),
+        masking=options.mask,
+    )
+
+
+def _history(given: str) -> timedelta:
+    try:
+        return parse_duration(given)
+    except ValueError as error:
+        raise ConfigError(f"--history cannot be used: {error}.") from None
+
+
+def default_database() -> Path:
+    """The file in the user's data directory of this system."""
+    import platformdirs  # noqa: PLC0415 - only where no database is set
+
+    return Path(platformdirs.user_data_dir("call-logs-mcp", appauthor=False)) / "calls.db"
+
+
+def variables() -> dict[str, str]:
+    """Every variable that is read, with what it is for. Documentation is checked against this."""
+    found = {f"{PREFIX}{name.upper()}": field.description or "" for name, field in Options.model_fields.items()}
+    for slug, provider in discover().items():
+        for name, field in provider.settings_type.model_fields.items():
+            found[_variable_of(slug, name)] = f"{provider.title}, {'required' if field.is_required() else 'optional'}"
+    return found
+
+
+def _variable_of(slug: str, setting: str) -> str:
+    return f"{slug}_{setting}".upper()
+
+
+def _variable(name: str) -> str | None:
+    """A variable, or the content of the file that `<NAME>_FILE` names.
+
+    Empty counts as absent, and so does a placeholder that a host left unfilled.
+    """
+    value = _filled(os.environ.get(name))
+    path = _filled(os.environ.get(f"{name}_FILE"))
+    if value is not None and path is not None:
+        raise ConfigError(f"Both {name} and {name}_FILE are set. Keep one of them.")
+    return value if path is None else _secret_file(path, f"{name}_FILE")
+
+
+def _filled(value: str | None) -> str | None:
+    if value is None or not value.strip() or re.fullmatch(r"\$\{[^}]*\}", value.strip()):
+        return None
+    return value.strip()
+
+
+def _secret_file(path: str, name: str) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The file that {name} names cannot be read ({type(error).__name__}).") from None
+
+
+def _file(path: str | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            table = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"The file that {PREFIX}CONFIG names cannot be read ({type(error).__name__}).") from None
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"\(at [^)]*\)", str(error))
+        raise ConfigError(
+            f"The file that {PREFIX}CONFIG names is not valid TOML {place[0] if place else ''}."
+        ) from None
+    unknown = sorted(set(table) - {*Options.model_fields, "accounts"} | set(table) & {"config"})
+    if unknown:
+        raise ConfigError(
+            f"The config file has no setting {unknown[0]}. It takes {', '.join(sorted(Options.model_fields))} "
+            "and [accounts.NAME] tables."
+        )
+    return table
+
+
+def _options(table: Mapping[str, Any]) -> Options:
+    try:
+        return Options(**table)
+    except ValidationError as error:
+        setting, reason = _first_issue(error)
+        raise ConfigError(
+            f"{PREFIX}{setting.upper()} (or {setting} in the config file) cannot be used: {reason}."
+        ) from None
+
+
+def _from_environment() -> list[Account]:
+    accounts: list[Account] = []
+    for slug, provider in discover().items():
+        names = {name: _variable_of(slug, name) for name in provider.settings_type.model_fields}
+        try:
+            given = {name: value for name, variable in names.items() if (value := _variable(variable)) is not None}
+        except ConfigError as error:
+            accounts.append(Account(slug, provider, None, names, str(error), "Then restart."))
+            continue
+        if set(given) - {"base_url"}:
+            accounts.append(_account(slug, provider, given, names))
+    return accounts
+
+
+def _from_tables(tables: Mapping[str, Any], source: str) -> list[Account]:
+    accounts: list[Account] = []
+    for name, table in tables.items():
+        if not _ACCOUNT_NAME.fullmatch(name):
+            raise ConfigError(
+                "An account's name in the config file is 2 to 40 characters: small letters, digits, - and _. "
+                f"One of {source} is not."
+            )
+        slug = table.get("provider") if isinstance(table, Mapping) else None
+        provider = discover().get(str(slug))
+        if provider is None:
+            raise ConfigError(f"The account {name} needs provider = one of {', '.join(discover())}.")
+        if name in discover() and name != slug:
+            raise ConfigError(f"The account {name} is named like another provider. Give it another name.")
+        settings = {key: value for key, value in table.items() if key != "provider"}
+        names = {key: f"{key} of [accounts.{name}]" for key in provider.settings_type.model_fields}
+        try:
+            given = {key: _resolved(value, names.get(key, key)) for key, value in settings.items()}
+        except ConfigError as error:
+            accounts.append(Account(name, provider, None, names, str(error), "Then restart."))
+            continue
+        accounts.append(_account(name, provider, given, names))
+    return accounts
+
+
+def _resolved(value: Any, name: str) -> Any:
+    """A literal, `{ env = "NAME" }` or `{ file = "path" }`."""
+    if not isinstance(value, dict):
+        return value
+    match value:
+        case {"env": str(variable), **rest} if not rest:
+            found = _filled(os.environ.get(variable))
+            if found is None:
+                raise ConfigError(f"{name} reads the variable {variable}, which is not set.")
+            return found
+        case {"file": str(path), **rest} if not rest:
+            return _secret_file(path, name)
+        case _:
+            raise ConfigError(f'{name} must be a value, {{ env = "NAME" }} or {{ file = "path" }}.')
+
+
+def _account(name: str, provider: type[AnyProvider], given: Mapping[str, Any], names: Mapping[str, str]) -> Account:
+    """The account, or the account with its problem where its settings cannot be used."""
+    try:
+        settings: Settings | None = provider.settings_type.model_validate(given)
+        return Account(name, provider, settings, names)
+    except ValidationError as error:
+        setting, reason = _first_issue(error)
+        known = names.get(setting)
+        problem = f"{known} cannot be used: {reason}." if known else f"{provider.title} has no setting {setting[:40]}."
+        if reason == "it is missing":
+            problem = f"{known} is missing."
+        return Account(
+            name, provider, None, names, f"{name}: {problem}", f"Set {known or 'another name'}, then restart."
+        )
+
+
+def _first_issue(error: ValidationError) -> tuple[str, str]:
+    """The setting at fault and why, in words that never hold its value."""
+    issue = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    setting = str(issue["loc"][0]) if issue["loc"] else ""
+    reason = {
+        "missing": "it is missing",
+        "string_pattern_mismatch": "it may hold letters, digits, - and _ only (1 to 64 of them)",
+        "extra_forbidden": "there is no such setting",
+    }.get(issue["type"], issue["msg"].removeprefix("Value error, "))
+    return setting, reason
+
+
+def _refuse_doubles(accounts: Sequence[Account]) -> None:
+    names = [account.name for account in accounts]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"Two accounts are named {name}: one of the environment and one of the config file. Rename the latter."
+            )

@@ -1,0 +1,164 @@
+"""What a call is, in one shape for all vendors.
+
+The domain is strict: frozen, no unknown fields, aware times. What a vendor leaves open stays open here: None, or the
+word `unknown`, never a guess.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+
+class Direction(StrEnum):
+    """Who started the call: a customer (inbound), the agent (outbound), or a browser session (web)."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+    WEB = "web"
+    UNKNOWN = "unknown"
+
+
+class Status(StrEnum):
+    """How far the call got. The vendor's own word is kept in `Call.vendor_status`."""
+
+    QUEUED = "queued"
+    RINGING = "ringing"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    BUSY = "busy"
+    FAILED = "failed"
+    NO_ANSWER = "no_answer"
+    CANCELED = "canceled"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+
+
+class Speaker(StrEnum):
+    """Who said a turn: the agent (AI or person), the customer, or the platform (system)."""
+
+    AGENT = "agent"
+    CUSTOMER = "customer"
+    SYSTEM = "system"
+    UNKNOWN = "unknown"
+
+
+class ActionKind(StrEnum):
+    """What sort of thing was executed. The vendor's own word is kept in `Action.vendor_kind`."""
+
+    TRANSFER = "transfer"
+    MESSAGE = "message"
+    EXTRACTION = "extraction"
+    WORKFLOW = "workflow"
+    APPOINTMENT = "appointment"
+    CUSTOM = "custom"
+    KNOWLEDGE = "knowledge"
+    WEBHOOK = "webhook"
+    END = "end"
+    OTHER = "other"
+
+
+STRICT = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null", allow_inf_nan=False)
+
+Scalar = str | int | float | bool
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Turn(BaseModel):
+    """One utterance. `n` counts from 1 within its call; `offset_seconds` counts from the start of the call."""
+
+    model_config = STRICT
+
+    n: Annotated[int, Field(ge=1)]
+    speaker: Speaker
+    text: str
+    offset_seconds: Seconds | None = None
+
+
+class Action(BaseModel):
+    """Something executed during or after a call.
+
+    `turn` is the number of the turn in which it happened, where that can be told. `details` holds allow-listed facts
+    only; text that was spoken or sent stands under the keys `text` and `said`.
+    """
+
+    model_config = STRICT
+
+    kind: ActionKind
+    vendor_kind: str
+    name: str
+    executed_at: AwareDatetime | None = None
+    turn: int | None = None
+    details: dict[str, Scalar] = Field(default_factory=dict[str, Scalar])
+
+
+class Call(BaseModel):
+    """One phone call (or web call) as the vendor reported it. All times are UTC; durations are seconds."""
+
+    model_config = STRICT
+
+    account: str
+    provider: str
+    vendor_call_id: str
+    parent_id: str | None = None
+    direction: Direction = Direction.UNKNOWN
+    status: Status = Status.UNKNOWN
+    vendor_status: str | None = None
+    end_reason: str | None = None
+    sip_status_code: int | None = None
+    from_number: str | None = None
+    to_number: str | None = None
+    started_at: AwareDatetime
+    ringing_at: AwareDatetime | None = None
+    answered_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+    duration_seconds: Seconds | None = None
+    agent_id: str | None = None
+    agent_name: str | None = None
+    is_test: bool = False
+    has_recording: bool | None = None
+    summary: str | None = None
+    cost: float | None = None
+    currency: str | None = None
+    extracted: dict[str, Scalar] = Field(default_factory=dict[str, Scalar])
+    turns: tuple[Turn, ...] = ()
+    actions: tuple[Action, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """`account/vendor_call_id`, the id that tools show and take."""
+        return f"{self.account}/{self.vendor_call_id}"
+
+    @property
+    def was_answered(self) -> bool:
+        """Whether somebody (or an agent) picked up, as far as the vendor tells."""
+        return self.answered_at is not None or self.status in (Status.COMPLETED, Status.IN_PROGRESS)
+
+
+def merged(held: Call, read: Call) -> Call:
+    """The call to keep when a vendor shows one again.
+
+    The newer read wins, but for a transcript that it shows poorer than the one held: gone, or without the offsets
+    that the held one has. Vendors do that (HighLevel's single-call endpoint lacks the timed transcript).
+    """
+    keep: dict[str, Any] = {}
+    if _poorer(read.turns, held.turns):
+        keep["turns"] = held.turns
+        keep["actions"] = held.actions if len(held.actions) >= len(read.actions) else read.actions
+    if held.summary and not read.summary:
+        keep["summary"] = held.summary
+    if held.agent_name and not read.agent_name and held.agent_id == read.agent_id:
+        keep["agent_name"] = held.agent_name
+    return read.model_copy(update=keep) if keep else read
+
+
+def _poorer(read: tuple[Turn, ...], held: tuple[Turn, ...]) -> bool:
+    if not held:
+        return False
+    timed = held[0].offset_seconds is not None or held[-1].offset_seconds is not None
+    return not read or (timed and all(turn.offset_seconds is None for turn in read))
+
+
+def customer_number(direction: Direction, from_number: str | None, to_number: str | None) -> str | None:
+    """The other party's number: who called, or on an outbound call who was called."""
+    return to_number if direction is Direction.OUTBOUND else from_number

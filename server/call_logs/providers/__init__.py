@@ -1,0 +1,252 @@
+"""Voice vendors: the contract of an adapter, and how adapters are found.
+
+A provider is an async iterator of pages of canonical calls, newest first. Paging styles, detail reads and id schemes
+stay inside; mappings from a vendor's words to ours are pure functions beside it. A module in this folder is a
+provider by existing; one from another distribution by the entry-point group `call_logs.providers`.
+"""
+
+import functools
+import ipaddress
+import pkgutil
+import re
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, cast
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, StringConstraints, ValidationError
+
+from call_logs.errors import ConfigError, ProviderError
+from call_logs.model import Call
+from call_logs.store import Unreadable
+
+if TYPE_CHECKING:
+    from call_logs.providers._http import Api
+
+FEATURES = (
+    "transcript",
+    "offsets",
+    "actions",
+    "summary",
+    "direction",
+    "status",
+    "cost",
+    "recording",
+    "server-side dates",
+)
+"""What a provider may give, in the order in which tables show it."""
+
+
+def _printable(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()):
+        raise ValueError(
+            "must be printable ASCII without spaces or line breaks; copy it again from the vendor's console"
+        )
+    return secret
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError("must be a scheme, a host and an optional path, such as https://api.example.com")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("must be https, so that the credential does not travel in the clear")
+    return url.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+Secret = Annotated[SecretStr, AfterValidator(_printable)]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Origin = Annotated[str, AfterValidator(_origin)]
+
+
+class Settings(BaseModel):
+    """What an account needs. A field is a key of its table in the file and, upper-case behind the provider's name, a
+    variable; `Secret` fields are never shown."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
+
+    base_url: Origin | None = None
+
+
+class Wire(BaseModel):
+    """What a vendor sends: tolerant. Unknown fields are ignored; what any source shows missing is optional."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, defer_build=True)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How a vendor is reached.
+
+    `rate` is (requests, seconds) that are never exceeded in any such span. `posts` names the paths that may be POSTed
+    to; all else is GET. `explain` turns a refusal (status, the vendor's words in lower case) into our next step.
+    """
+
+    title: str
+    account: str
+    base_url: str
+    headers: Mapping[str, str] = field(repr=False)
+    rate: tuple[int, float] = (10, 1.0)
+    posts: frozenset[str] = frozenset()
+    explain: Callable[[int, str], str | None] = lambda _status, _words: None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Calls in the order listed, newest first.
+
+    `reached`: every call that began at or after it has been listed by now; None where the order does not tell.
+    `resume`: where a later reading may go on instead of starting over (opaque). `unreadable`: records left out.
+    """
+
+    calls: tuple[Call, ...]
+    reached: datetime | None = None
+    resume: str | None = None
+    unreadable: tuple[Unreadable, ...] = ()
+
+
+S = TypeVar("S", bound=Settings)
+W = TypeVar("W", bound=Wire)
+
+
+class Provider(ABC, Generic[S]):
+    """One account at one vendor.
+
+    `slug` is the module's name, the prefix of its variables and the tape's name. `gives` is what the vendor's API
+    shows, from `FEATURES`; the tapes prove it. `silent_because` says why calls have no transcript, where the vendor
+    never gives one.
+    """
+
+    slug: ClassVar[str]
+    title: ClassVar[str]
+    origin: ClassVar[str]
+    settings_type: ClassVar[type[Settings]]
+    gives: ClassVar[frozenset[str]]
+    silent_because: ClassVar[str | None] = None
+
+    def __init__(self, account: str, settings: S, names: Mapping[str, str] | None = None) -> None:
+        """`names` says how the operator wrote each setting ("HIGHLEVEL_TOKEN"), for next steps."""
+        self.account = account
+        self.settings = settings
+        self.names = names or {}
+
+    def name_of(self, setting: str) -> str:
+        """The setting as the operator wrote it."""
+        return self.names.get(setting, f"{self.slug}_{setting}".upper())
+
+    @functools.cached_property
+    def api(self) -> "Api":
+        """The vendor's HTTP API. Loaded when first used: serving answers from the store needs no HTTP."""
+        from call_logs.providers._http import Api  # noqa: PLC0415 - see above
+
+        return Api(self.connection())
+
+    @abstractmethod
+    def connection(self) -> Connection:
+        """Where and with what credential the vendor is reached."""
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Make the cheapest authenticated request. Raises `ProviderError`."""
+
+    @abstractmethod
+    def calls(self, since: datetime, until: datetime | None = None, resume: str | None = None) -> AsyncIterator[Page]:
+        """Pages of calls that began in [since, until), newest first; `until` None is now.
+
+        May be resumed by the last page's `resume`. Calls may come again; none may be missing. Raises `ProviderError`.
+        """
+
+    async def get(self, vendor_call_id: str) -> Call | None:
+        """One call by the vendor's id; None where there is none, or the vendor cannot be asked for one."""
+        del vendor_call_id
+        return None
+
+    @property
+    def trouble(self) -> ProviderError | None:
+        """What the request under way last met, while it is tried again."""
+        return self.api.trouble if "api" in self.__dict__ else None
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        if "api" in self.__dict__:
+            await self.api.aclose()
+
+
+AnyProvider = Provider[Any]
+
+
+@dataclass(frozen=True)
+class Account:
+    """One set of credentials, named by the user. `problem` is set where its settings cannot be used."""
+
+    name: str
+    provider: type[AnyProvider]
+    settings: Settings | None
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
+    problem: str | None = None
+    next_step: str | None = None
+
+    def open(self) -> AnyProvider:
+        """The provider of this account. Only for accounts without a problem."""
+        return self.provider(self.name, self.settings, self.names)
+
+
+def read_each(model: type[W], records: Iterable[Any], id_field: str = "id") -> tuple[list[W], list[Unreadable]]:
+    """The records that can be read, and for each other one its id and the fields at fault: none spoils the rest."""
+    read: list[W] = []
+    unreadable: list[Unreadable] = []
+    for record in records:
+        try:
+            read.append(model.model_validate(record))
+        except ValidationError as error:
+            identifier = cast("dict[str, Any]", record).get(id_field) if isinstance(record, dict) else None
+            unreadable.append(Unreadable(str(identifier)[:128] if identifier else None, fields_at_fault(error)))
+    return read, unreadable
+
+
+def fields_at_fault(error: ValidationError) -> tuple[str, ...]:
+    """The names of the fields, never what they held."""
+    found = (".".join(str(part) for part in issue["loc"]) or "the whole" for issue in error.errors(include_input=False))
+    return tuple(dict.fromkeys(found))
+
+
+@functools.cache
+def discover() -> Mapping[str, type[AnyProvider]]:
+    """Every provider by its slug: the modules of this folder, then other distributions' entry points.
+
+    Raises `ConfigError` when two claim one slug.
+    """
+    found: dict[str, type[AnyProvider]] = {}
+    for module in pkgutil.iter_modules(__path__):
+        if not module.name.startswith("_"):
+            _admit(found, _provider_of(module.name))
+    for entry in entry_points(group="call_logs.providers"):
+        _admit(found, entry.load())
+    return found
+
+
+def _provider_of(module: str) -> type[AnyProvider]:
+    things: list[object] = list(vars(import_module(f"{__name__}.{module}")).values())
+    providers = [
+        cast("type[AnyProvider]", one) for one in things if isinstance(one, type) and issubclass(one, Provider)
+    ]
+    return next(provider for provider in providers if getattr(provider, "slug", None) == module)
+
+
+def _admit(found: dict[str, type[AnyProvider]], provider: type[AnyProvider]) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{1,30}", provider.slug):
+        raise ConfigError(f"The provider {provider.__qualname__} has no usable name; uninstall its package.")
+    if found.setdefault(provider.slug, provider) is not provider:
+        raise ConfigError(f"Two installed packages bring a provider named {provider.slug}; uninstall one of them.")

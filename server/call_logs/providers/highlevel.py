@@ -1,0 +1,413 @@
+"""HighLevel (LeadConnector) Voice AI: offset pages whose date filter, total and empty shape cannot be relied upon.
+
+A list row is richer than the single call: only it has `transcriptWithToolCalls`. There is no direction, status, end
+time or cost. `executedCallActions` carries the actions' configuration, credentials included: details are picked, never
+copied. Facts and their evidence: the vendor's API 2021-04-15 as published, and captures of live answers.
+"""
+
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from pydantic import AwareDatetime, Field
+
+from call_logs.errors import AuthFailed, Rejected, UnexpectedPayload
+from call_logs.model import Action, ActionKind, Call, Scalar, Speaker, Status, Turn
+from call_logs.phones import e164
+from call_logs.providers import (
+    FEATURES,
+    Connection,
+    Identifier,
+    Page,
+    Provider,
+    Secret,
+    Settings,
+    Wire,
+    read_each,
+)
+from call_logs.text import looks_secret, without_url_secrets
+
+LOGS = "/voice-ai/dashboard/call-logs"
+AGENTS = "/voice-ai/agents"
+PAGE_SIZE = 50
+"""The documented maximum."""
+
+VERSION = "2021-04-15"
+RATE = (9, 1.0)
+"""Documented: 100 requests in 10 s and app. A burst of 9 and 9 a second stay below it in any 10 s."""
+
+NAMES_AGE_SECONDS = 3600.0
+
+NO_SUCH_CALL = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+"""What an unknown id is answered with is not documented; none of these is retried."""
+
+MAX_EXTRACTED = 500
+"""Characters of an extracted value that are kept."""
+
+ACTION_KINDS = {
+    "CALL_TRANSFER": ActionKind.TRANSFER,
+    "SMS": ActionKind.MESSAGE,
+    "DATA_EXTRACTION": ActionKind.EXTRACTION,
+    "IN_CALL_DATA_EXTRACTION": ActionKind.EXTRACTION,
+    "WORKFLOW_TRIGGER": ActionKind.WORKFLOW,
+    "APPOINTMENT_BOOKING": ActionKind.APPOINTMENT,
+    "CUSTOM_ACTION": ActionKind.CUSTOM,
+    "KNOWLEDGE_BASE": ActionKind.KNOWLEDGE,
+}
+DETAILS: Mapping[str, Mapping[str, str]] = {
+    "CALL_TRANSFER": {"transferToType": "to_type", "transferToValue": "to", "triggerMessage": "said"},
+    "SMS": {"messageBody": "text", "triggerMessage": "said"},
+    "DATA_EXTRACTION": {"contactFieldId": "field_id", "overwriteExistingValue": "overwrites"},
+    "IN_CALL_DATA_EXTRACTION": {"contactFieldId": "field_id", "overwriteExistingValue": "overwrites"},
+    "WORKFLOW_TRIGGER": {"workflowId": "workflow_id", "triggerMessage": "said"},
+    "APPOINTMENT_BOOKING": {"calendarId": "calendar_id"},
+    "CUSTOM_ACTION": {"triggerMessage": "said"},
+    "KNOWLEDGE_BASE": {"knowledgeBaseId": "knowledge_base_id", "triggerMessage": "said"},
+}
+"""What of an action's parameters is kept, and under which name. `apiDetails` is in none of them."""
+
+SPEAKERS = {"bot": Speaker.AGENT, "agent": Speaker.AGENT, "human": Speaker.CUSTOMER, "user": Speaker.CUSTOMER}
+TOOL_KINDS = {"end_call": ActionKind.END, "transfer_call": ActionKind.TRANSFER}
+
+_SECRET_NAME = re.compile(r"passw|secret|token|api.?key|credential|authori[sz]ation", re.IGNORECASE)
+_LINE = re.compile(r"(bot|human)\s*:\s?(.*)", re.IGNORECASE)
+
+
+class HighLevelSettings(Settings):
+    """A sub-account (location) and its Private Integration Token with scope `voice-ai-dashboard.readonly`."""
+
+    token: Secret
+    location_id: Identifier
+
+
+class _Action(Wire):
+    action_id: str | None = Field(None, alias="actionId")
+    kind: str = Field("unknown", alias="actionType")
+    name: str | None = Field(None, alias="actionName")
+    parameters: dict[str, Any] | None = Field(None, alias="actionParameters")
+    executed_at: AwareDatetime | None = Field(None, alias="executedAt")
+
+
+class _Turn(Wire):
+    role: str | None = None
+    content: str | None = None
+    start: float | None = Field(None, alias="startTime")
+    tool_name: str | None = Field(None, alias="toolName")
+    tool_type: str | None = Field(None, alias="toolType")
+
+
+class _Log(Wire):
+    id: str = Field(min_length=1, max_length=128)
+    created_at: AwareDatetime = Field(alias="createdAt")
+    agent_id: str | None = Field(None, alias="agentId")
+    duration: float | None = None
+    trial: bool | None = Field(None, alias="trialCall")
+    actions: list[_Action] | None = Field(None, alias="executedCallActions")
+    summary: str | None = None
+    transcript: str | None = None
+    timed: list[_Turn] | None = Field(None, alias="transcriptWithToolCalls")
+    from_number: str | None = Field(None, alias="fromNumber")
+    extracted: dict[str, Any] | None = Field(None, alias="extractedData")
+
+
+class _Logs(Wire):
+    logs: list[Any] = Field(default_factory=list[Any], alias="callLogs")
+    total: int | None = None
+    page_size: int | None = Field(None, alias="pageSize")
+
+
+class _Agent(Wire):
+    id: str
+    name: str | None = Field(None, alias="agentName")
+
+
+class _Agents(Wire):
+    agents: list[Any] = Field(default_factory=list[Any])
+
+
+class HighLevel(Provider[HighLevelSettings]):
+    """One HighLevel location."""
+
+    slug: ClassVar = "highlevel"
+    title: ClassVar = "HighLevel"
+    origin: ClassVar = "https://services.leadconnectorhq.com"
+    settings_type: ClassVar[type[Settings]] = HighLevelSettings
+    gives: ClassVar = frozenset(FEATURES) & {"transcript", "offsets", "actions", "summary"}
+
+    def __init__(self, account: str, settings: HighLevelSettings, names: Mapping[str, str] | None = None) -> None:
+        """See `Provider`."""
+        super().__init__(account, settings, names)
+        self._names: Mapping[str, str] | None = None
+        self._names_at = 0.0
+
+    def connection(self) -> Connection:
+        """Bearer token and the mandatory `Version` header."""
+        return Connection(
+            title=self.title,
+            account=self.account,
+            base_url=self.settings.base_url or self.origin,
+            headers={"authorization": f"Bearer {self.settings.token.get_secret_value()}", "version": VERSION},
+            rate=RATE,
+            explain=self._advice,
+        )
+
+    async def check(self) -> None:
+        """One page of one call."""
+        await self.api.get(LOGS, _Logs, self._params(page=1, page_size=1))
+
+    async def calls(
+        self, since: datetime, until: datetime | None = None, resume: str | None = None
+    ) -> AsyncIterator[Page]:
+        """Pages of 50. Date filters are sent but not believed: reported live as ignored, so rows are compared again."""
+        place = _Place.read(resume) or _Place.first(since, until)
+        seen: set[str] = set()
+        oldest: datetime | None = None
+        ordered = True
+        while True:
+            answer = await self.api.get(LOGS, _Logs, self._params(place.page, PAGE_SIZE, place))
+            names = await self._agent_names()
+            logs, unreadable = read_each(_Log, answer.logs)
+            fresh = {log.id for log in logs} - seen
+            if answer.logs and not fresh and not unreadable:
+                raise UnexpectedPayload(
+                    f"{self.account} ({self.title}) gave the same page again and again.",
+                    "The pass stopped there and is tried again later; report it if it stays.",
+                )
+            for log in logs:
+                ordered = ordered and (oldest is None or log.created_at <= oldest)
+                oldest = log.created_at if oldest is None else min(oldest, log.created_at)
+            # Rows are newest first in every capture, though nowhere documented: only an order that was seen may end early.
+            past = ordered and oldest is not None and oldest < since
+            more = not past and self._goes_on(answer, len(seen | fresh))
+            place = place.after()
+            kept = [log for log in logs if log.id in fresh and log.created_at >= since and _before(log, until)]
+            seen |= fresh
+            yield Page(
+                tuple(self._call(log, names) for log in kept),
+                reached=None if not ordered else oldest if more else since,
+                resume=place.written() if more else None,
+                unreadable=tuple(unreadable),
+            )
+            if not more:
+                return
+
+    async def get(self, vendor_call_id: str) -> Call | None:
+        """The single call. Poorer than its list row, so it never replaces one (`model.merged`)."""
+        try:
+            log = await self.api.get(
+                f"{LOGS}/{{id}}", _Log, {"locationId": self.settings.location_id}, id=vendor_call_id
+            )
+        except Rejected as error:
+            if error.http_status in NO_SUCH_CALL:
+                return None
+            raise
+        return self._call(log, await self._agent_names())
+
+    def _params(self, page: int, page_size: int, place: "_Place | None" = None) -> dict[str, str | int]:
+        params: dict[str, str | int] = {
+            "locationId": self.settings.location_id,
+            "page": page,
+            "pageSize": page_size,
+        }
+        if place is not None:
+            params |= {"startDate": place.start_ms, "endDate": place.end_ms}
+        return params
+
+    def _goes_on(self, answer: _Logs, seen: int) -> bool:
+        """Whether another page may follow. A short page ends, unless the vendor counts more calls than were seen."""
+        if not answer.logs:
+            return False
+        full = len(answer.logs) >= min(PAGE_SIZE, answer.page_size or PAGE_SIZE)
+        return full or (answer.total is not None and answer.total > seen)
+
+    async def _agent_names(self) -> Mapping[str, str]:
+        """Agent ids to names, asked for once an hour.
+
+        Needs the scope `voice-ai-agents.readonly`; without it calls show agent ids.
+        """
+        if self._names is None or time.monotonic() - self._names_at > NAMES_AGE_SECONDS:
+            self._names_at = time.monotonic()
+            self._names = await self._read_agent_names()
+        return self._names
+
+    async def _read_agent_names(self) -> dict[str, str]:
+        names: dict[str, str] = {}
+        page = 1
+        try:
+            while True:
+                answer = await self.api.get(AGENTS, _Agents, self._params(page, PAGE_SIZE))
+                agents, _ = read_each(_Agent, answer.agents)
+                new = {agent.id: agent.name for agent in agents if agent.name and agent.id not in names}
+                names |= new
+                if len(answer.agents) < PAGE_SIZE or not new:
+                    return names
+                page += 1
+        except (AuthFailed, Rejected, UnexpectedPayload):
+            self.api.trouble = None
+            return names
+
+    def _call(self, log: _Log, names: Mapping[str, str]) -> Call:
+        return to_call(log, self.account, names.get(log.agent_id or ""))
+
+    def _advice(self, status: int, words: str) -> str | None:
+        """What to fix, from the vendor's words (reported live) for 400, 401 and 403."""
+        token, location = self.name_of("token"), self.name_of("location_id")
+        if "scope" in words:
+            return f"Give the token in {token} the scope voice-ai-dashboard.readonly, then restart."
+        if "access to this location" in words or (status == HTTPStatus.BAD_REQUEST and "location" in words):
+            return (
+                f"The token in {token} belongs to another location than {location}; set them as a pair, then restart."
+            )
+        if "user type" in words or "authclass" in words:
+            return f"{token} must hold a sub-account (location) token, not an agency one; replace it, then restart."
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return f"Check {token} and {location} (a Private Integration Token of that location), then restart."
+        return None
+
+
+class _Place:
+    """A page of one fixed query, so that a resumed reading means the same page."""
+
+    def __init__(self, page: int, start_ms: int, end_ms: int) -> None:
+        self.page, self.start_ms, self.end_ms = page, start_ms, end_ms
+
+    @classmethod
+    def first(cls, since: datetime, until: datetime | None) -> "_Place":
+        """A day wider on both sides: the zone in which the vendor reads dates is not documented."""
+        day = timedelta(days=1)
+        return cls(1, _ms(since - day), _ms((until or datetime.now(UTC)) + day))
+
+    @classmethod
+    def read(cls, resume: str | None) -> "_Place | None":
+        """One page before the one written: calls deleted meanwhile have moved the rest forward."""
+        if resume is None:
+            return None
+        page, start_ms, end_ms = json.loads(resume)
+        return cls(max(1, page - 1), start_ms, end_ms)
+
+    def after(self) -> "_Place":
+        return _Place(self.page + 1, self.start_ms, self.end_ms)
+
+    def written(self) -> str:
+        return json.dumps([self.page, self.start_ms, self.end_ms])
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def _before(log: _Log, until: datetime | None) -> bool:
+    return until is None or log.created_at < until
+
+
+def to_call(log: _Log, account: str, agent_name: str | None) -> Call:
+    """A row as a call. `createdAt` is taken as its start; the vendor does not say which of the two it is."""
+    timed = [turn for turn in log.timed or () if turn.role in SPEAKERS and (turn.content or "").strip()]
+    turns = _timed_turns(timed) if timed else _packed_turns(log.transcript or "")
+    duration = log.duration if log.duration is not None and log.duration >= 0 else None
+    return Call(
+        account=account,
+        provider=HighLevel.slug,
+        vendor_call_id=log.id,
+        status=Status.COMPLETED if duration or turns else Status.UNKNOWN,
+        from_number=e164(log.from_number),
+        started_at=log.created_at.astimezone(UTC),
+        duration_seconds=duration,
+        agent_id=log.agent_id,
+        agent_name=agent_name,
+        is_test=bool(log.trial),
+        summary=(log.summary or "").strip() or None,
+        extracted=_extracted(log.extracted or {}),
+        turns=turns,
+        actions=_actions(log, turns),
+    )
+
+
+def _timed_turns(timed: Sequence[_Turn]) -> tuple[Turn, ...]:
+    return tuple(
+        Turn(
+            n=n,
+            speaker=SPEAKERS[turn.role or ""],
+            text=(turn.content or "").strip(),
+            offset_seconds=turn.start if turn.start is not None and turn.start >= 0 else None,
+        )
+        for n, turn in enumerate(timed, 1)
+    )
+
+
+def _packed_turns(transcript: str) -> tuple[Turn, ...]:
+    """The turns of `bot:… human:…` lines; a line without a speaker goes on with the turn before."""
+    spoken: list[tuple[Speaker, str]] = []
+    for line in transcript.split("\n"):
+        if begun := _LINE.fullmatch(line.strip()):
+            spoken.append((SPEAKERS[begun[1].lower()], begun[2].strip()))
+        elif line.strip():
+            speaker, text = spoken.pop() if spoken else (Speaker.UNKNOWN, "")
+            spoken.append((speaker, f"{text}\n{line.strip()}".strip()))
+    return tuple(Turn(n=n, speaker=speaker, text=text) for n, (speaker, text) in enumerate(filter(_said, spoken), 1))
+
+
+def _said(turn: tuple[Speaker, str]) -> bool:
+    return bool(turn[1])
+
+
+def _actions(log: _Log, turns: tuple[Turn, ...]) -> tuple[Action, ...]:
+    """The executed actions, then what only the timed transcript shows (the agent hanging up)."""
+    executed = [_action(action) for action in log.actions or ()]
+    kinds = {action.kind for action in executed}
+    for event in log.timed or ():
+        kind = TOOL_KINDS.get(event.tool_type or "")
+        if kind is None or kind in kinds or event.start is None:
+            continue
+        spoken = [turn.n for turn in turns if turn.offset_seconds is not None and turn.offset_seconds <= event.start]
+        executed.append(
+            Action(
+                kind=kind,
+                vendor_kind=event.tool_type or "",
+                name=event.tool_name or event.tool_type or "",
+                executed_at=log.created_at.astimezone(UTC) + timedelta(seconds=event.start),
+                turn=spoken[-1] if spoken else None,
+            )
+        )
+    return tuple(
+        sorted(executed, key=lambda action: (action.executed_at is None, action.executed_at or log.created_at))
+    )
+
+
+def _action(action: _Action) -> Action:
+    return Action(
+        kind=ACTION_KINDS.get(action.kind, ActionKind.OTHER),
+        vendor_kind=action.kind,
+        name=action.name or action.kind,
+        executed_at=action.executed_at.astimezone(UTC) if action.executed_at else None,
+        details=_details(action.parameters or {}, DETAILS.get(action.kind, {})),
+    )
+
+
+def _details(parameters: Mapping[str, Any], allowed: Mapping[str, str]) -> dict[str, Scalar]:
+    return {
+        name: value
+        for vendor_name, name in allowed.items()
+        if (value := _kept(parameters.get(vendor_name))) is not None
+    }
+
+
+def _extracted(found: Mapping[str, Any]) -> dict[str, Scalar]:
+    return {
+        name: value
+        for name, raw in found.items()
+        if not _SECRET_NAME.search(name) and not looks_secret(name) and (value := _kept(raw)) is not None
+    }
+
+
+def _kept(value: Any) -> Scalar | None:
+    """A scalar that holds no secret, texts cut to `MAX_EXTRACTED` characters; None for all else."""
+    if isinstance(value, bool | int | float):
+        return value
+    if not isinstance(value, str) or not value.strip() or looks_secret(value):
+        return None
+    return without_url_secrets(value.strip())[:MAX_EXTRACTED]

@@ -1,0 +1,306 @@
+"""Where calls are kept and found: one contract, SQLite by default, PostgreSQL when several servers share one.
+
+Every question names the accounts it may see; there is no way to ask without. All times are aware UTC, windows include
+`since` and exclude `until`. Methods block and may be called from any thread.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from call_logs.model import ActionKind, Call, Direction, Status
+from call_logs.store.query import Query
+
+RANKED = 1000
+"""Relevance compares this many of the newest matching calls; `SearchPage.ranked_all` says when that was not all."""
+
+COUNT_DIMENSIONS = (
+    "day",
+    "hour",
+    "weekday",
+    "agent",
+    "account",
+    "provider",
+    "status",
+    "direction",
+    "end_reason",
+    "phone",
+)
+ACTION_DIMENSIONS = ("kind", "name", "agent", "account", "day")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which calls a question is about. `accounts` is what the asker may see; an empty one sees nothing.
+
+    `phone` holds digits to be matched against the end of either number. `agent` is an id or part of a name.
+    """
+
+    accounts: tuple[str, ...]
+    since: datetime | None = None
+    until: datetime | None = None
+    agent: str | None = None
+    phone: str | None = None
+    direction: Direction | None = None
+    status: Status | None = None
+    min_duration_seconds: float | None = None
+    max_duration_seconds: float | None = None
+    action: ActionKind | None = None
+    include_tests: bool = False
+    include_legs: bool = False
+
+
+class Row(NamedTuple):
+    """A call as lists show it. `key` orders calls by time and is stable; `turns` is how many there are."""
+
+    key: int
+    account: str
+    provider: str
+    vendor_call_id: str
+    started_at: datetime
+    duration_seconds: float | None
+    direction: Direction
+    status: Status
+    from_number: str | None
+    to_number: str | None
+    agent: str | None
+    turns: int
+    actions: tuple[ActionKind, ...]
+
+    @property
+    def id(self) -> str:
+        """`account/vendor_call_id`."""
+        return f"{self.account}/{self.vendor_call_id}"
+
+
+@dataclass(frozen=True)
+class ListPage:
+    """`total` counts all calls of the filter, not only those after the position."""
+
+    rows: list[Row]
+    total: int
+    more: bool
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A call that matches, with the turn that answers best."""
+
+    row: Row
+    call: Call
+    turn: int
+    score: float
+
+
+@dataclass(frozen=True)
+class SearchPosition:
+    """Where a search goes on: after this hit, among the calls that were held when it began."""
+
+    known: int
+    score: float
+    key: int
+    weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class SearchPage:
+    """`total_calls` counts every call that matches. `known` and `weights` make the position of a hit."""
+
+    hits: list[Hit]
+    total_calls: int
+    ranked_all: bool
+    more: bool
+    known: int
+    weights: tuple[float, ...] = ()
+
+    def position(self, hit: Hit) -> SearchPosition:
+        """Where the search goes on behind this hit."""
+        return SearchPosition(self.known, hit.score, hit.row.key, self.weights)
+
+
+class Group(NamedTuple):
+    """Calls that share a key. Durations in seconds, over the calls that have one."""
+
+    key: tuple[str, ...]
+    calls: int
+    answered: int
+    total_seconds: float
+    median_seconds: float | None
+
+
+class ActionGroup(NamedTuple):
+    """Executed actions that share a key; `example_call_ids` are the newest calls."""
+
+    key: str
+    executions: int
+    calls: int
+    example_call_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Marks:
+    """How far an account has been read, in the vendor's own times.
+
+    Every call that started between `low` and `high` and was listed by the vendor is in the store. Below `low` a
+    backfill goes on at `resume` (opaque to all but the provider), until `low` is where the history begins.
+    """
+
+    high: datetime | None = None
+    low: datetime | None = None
+    resume: str | None = None
+
+
+@dataclass(frozen=True)
+class AccountRow:
+    """What the store knows of an account. `state` is empty while nothing has been noted."""
+
+    name: str
+    provider: str
+    state: str
+    problem: str | None
+    next_step: str | None
+    last_synced_at: datetime | None
+    marks: Marks
+    calls: int
+    with_transcript: int
+    oldest: datetime | None
+    newest: datetime | None
+    unreadable: int
+
+
+class AgentRow(NamedTuple):
+    """An agent that handled calls of an account."""
+
+    account: str
+    agent_id: str
+    name: str | None
+    calls: int
+
+
+class Silent(NamedTuple):
+    """Calls without a transcript: how many of an account, and how many of those began after the given moment."""
+
+    account: str
+    provider: str
+    calls: int
+    recent: int
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A vendor's record that could not be read: its id where it had one, and the names of the fields at fault."""
+
+    vendor_call_id: str | None
+    fields: tuple[str, ...]
+
+
+@dataclass
+class Saved:
+    """What a page changed."""
+
+    new: int = 0
+    changed: int = 0
+    same: int = 0
+    ids: list[str] = field(default_factory=list[str])
+
+
+class Store(ABC):
+    """The contract. Every implementation passes the same suite by existing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the database; the store cannot be used afterwards."""
+
+    @abstractmethod
+    def open_account(self, name: str, provider: str) -> None:
+        """Make sure the account is known. Raises `StoreError` if the name belongs to another provider's calls."""
+
+    @abstractmethod
+    def marks(self, account: str) -> Marks:
+        """How far the account has been read."""
+
+    @abstractmethod
+    def save_page(
+        self,
+        account: str,
+        calls: Sequence[Call],
+        marks: Marks | None = None,
+        unreadable: Sequence[Unreadable] = (),
+    ) -> Saved:
+        """Keep calls and the new marks in one transaction: after a crash both are there, or neither.
+
+        A call that is already held is merged (`model.merged`); an unchanged one is not written.
+        """
+
+    @abstractmethod
+    def note(self, account: str, state: str, problem: str | None = None, next_step: str | None = None) -> None:
+        """Keep how the last pass over the account ended; state `ok` also sets `last_synced_at` to now."""
+
+    @abstractmethod
+    def accounts(self, names: Sequence[str]) -> list[AccountRow]:
+        """The accounts of these names that are known, in that order."""
+
+    @abstractmethod
+    def agents(self, names: Sequence[str]) -> list[AgentRow]:
+        """The agents of these accounts, busiest first."""
+
+    @abstractmethod
+    def call(self, accounts: Sequence[str], call_id: str) -> Call | None:
+        """The call under `account/vendor_call_id`, if it is one of these accounts'."""
+
+    @abstractmethod
+    def legs(self, call: Call) -> list[Row]:
+        """The calls whose parent this one is, oldest first."""
+
+    @abstractmethod
+    def earlier(self, accounts: Sequence[str], call: Call, limit: int) -> tuple[int, list[Row]]:
+        """How many earlier calls of these accounts had the same customer number, and the newest of them."""
+
+    @abstractmethod
+    def list_calls(
+        self, which: Filter, *, sort: str = "newest", limit: int = 20, after: tuple[float, int] | None = None
+    ) -> ListPage:
+        """Calls in order of `sort` (newest, oldest, longest), after the position (`sort_key` of a row)."""
+
+    @abstractmethod
+    def summaries(self, keys: Sequence[int]) -> dict[int, str]:
+        """The vendors' summaries of these rows, where there are some."""
+
+    @abstractmethod
+    def search(
+        self,
+        query: Query,
+        which: Filter,
+        *,
+        speaker: str | None = None,
+        sort: str = "relevance",
+        limit: int = 10,
+        after: SearchPosition | None = None,
+    ) -> SearchPage:
+        """Calls in which the query's words were said (by `speaker`), one hit a call."""
+
+    @abstractmethod
+    def count(self, which: Filter, group_by: Sequence[str], zone: str) -> tuple[int, list[Group]]:
+        """The number of calls, and their groups by up to two of `COUNT_DIMENSIONS`; days and hours of the zone."""
+
+    @abstractmethod
+    def count_actions(self, which: Filter, group_by: str, zone: str) -> tuple[int, list[ActionGroup]]:
+        """The number of calls considered, and their executed actions by one of `ACTION_DIMENSIONS`."""
+
+    @abstractmethod
+    def silent(self, which: Filter, recent_since: datetime) -> list[Silent]:
+        """Calls without a transcript, by account."""
+
+
+def sort_key(row: Row, sort: str) -> tuple[float, int]:
+    """The position of a row in a list of this order."""
+    return (row.duration_seconds or 0.0 if sort == "longest" else 0.0, row.key)
+
+
+def open_store(database: str) -> Store:
+    """The store at a file path. Raises `StoreError`."""
+    from call_logs.store.sqlite import SQLiteStore  # noqa: PLC0415 - the other engine may be asked for instead
+
+    return SQLiteStore(database)

@@ -1,0 +1,380 @@
+"""Vendor to store: the only path to the network.
+
+A pass over an account first reads what is new (down to the last known call less a lookback), then goes on with the
+backfill where an earlier one stopped. Each page is cleaned, masked and saved in one transaction with the marks that
+say how far it got, so a killed process resumes. A question waits a bounded time for the pass that covers its window
+and is then answered from the store; the pass goes on. One account's failure touches no other account.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from call_logs.errors import AuthFailed, CallLogsError, CallNotFound, ProviderError, RateLimited, Unavailable
+from call_logs.model import Action, Call, Scalar, Speaker, Turn
+from call_logs.providers import Account, AnyProvider, Page
+from call_logs.store import Marks, Store
+from call_logs.text import Masking, mask
+
+LOOKBACK = timedelta(hours=2)
+"""How far behind the newest known call a pass reads again: summaries and transcripts arrive after a call."""
+
+DEEP_LOOKBACK = timedelta(hours=72)
+DEEP_EVERY_SECONDS = 3600.0
+"""Once an hour, and first after a start, a pass looks this far back: late corrections and calls listed late."""
+
+PARKED_SECONDS = 900.0
+REST_SECONDS = 60.0
+FAILURES_BEFORE_REST = 5
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Health:
+    """How an account stands. `reached` is how far back the running pass has got; `marks` what is complete.
+
+    States: ok, syncing, never synced, down (the vendor's failure), parked (credential refused), failed (an answer we
+    cannot read, or a bug), misconfigured.
+    """
+
+    account: str
+    provider: str
+    state: str
+    problem: str | None
+    next_step: str | None
+    last_synced_at: datetime | None
+    marks: Marks
+    fresh: bool
+    covered: bool
+
+
+class _Line:
+    """One account's passes: at most one at a time."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.provider: AnyProvider | None = None
+        self.marks = Marks()
+        self.running = False
+        self.reached: datetime | None = None
+        self.read = 0
+        self.moved = anyio.Event()
+        self.state = "misconfigured" if account.problem else "never synced"
+        self.problem = account.problem
+        self.next_step = account.next_step
+        self.finished: float | None = None
+        self.last_synced_at: datetime | None = None
+        self.deep_at: float | None = None
+        self.failures = 0
+        self.idle_until = 0.0
+
+    def move(self) -> None:
+        """Wake whoever waits for this account."""
+        self.moved.set()
+        self.moved = anyio.Event()
+
+
+class Sync:
+    """All accounts' passes. `running()` owns the background tasks."""
+
+    def __init__(
+        self,
+        accounts: Sequence[Account],
+        store: Store,
+        *,
+        history: timedelta,
+        max_age: float = 60.0,
+        wait: float = 3.0,
+        masking: Masking = Masking.CARDS,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`history`: how far back to read. `max_age`, `wait`: seconds, as in the settings of these names."""
+        self._lines = {account.name: _Line(account) for account in accounts}
+        self._store = store
+        self._history = history
+        self._max_age = max_age
+        self._wait = wait
+        self._masking = masking
+        self._now = now
+        self._tasks: anyio.abc.TaskGroup | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The accounts' names, in the order configured."""
+        return tuple(self._lines)
+
+    def account(self, name: str) -> Account:
+        """The account of this name."""
+        return self._lines[name].account
+
+    @contextlib.asynccontextmanager
+    async def running(self, first_pass_after: float | None = None) -> AsyncGenerator[None]:
+        """Open the accounts, and run passes in the background until left; then stop them where they are.
+
+        `first_pass_after`: seconds until every account's first pass begins unasked; None waits for a question.
+        """
+        for line in self._lines.values():
+            await self._open(line)
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                if first_pass_after is not None:
+                    tasks.start_soon(self._begin, first_pass_after)
+                yield
+                tasks.cancel_scope.cancel()
+        finally:
+            self._tasks = None
+            for line in self._lines.values():
+                if line.provider is not None:
+                    with anyio.CancelScope(shield=True):
+                        await line.provider.aclose()
+
+    async def _begin(self, after: float) -> None:
+        await anyio.sleep(after)
+        for name in self.names:
+            self.start(name)
+
+    async def _open(self, line: _Line) -> None:
+        account = line.account
+        if account.problem:
+            return
+        try:
+            await anyio.to_thread.run_sync(self._store.open_account, account.name, account.provider.slug)
+        except CallLogsError as error:
+            line.state, line.problem, line.next_step = "misconfigured", str(error), "Rename the account."
+            return
+        line.provider = account.open()
+        held = (await anyio.to_thread.run_sync(self._store.accounts, [account.name]))[0]
+        line.marks, line.last_synced_at = held.marks, held.last_synced_at
+
+    # -- freshness ----------------------------------------------------------------------------------------------
+
+    async def freshen(self, names: Iterable[str], since: datetime | None = None, until: datetime | None = None) -> None:
+        """Start passes where the last one is too old, and wait (bounded) until they cover the window."""
+        asked = [self._lines[name] for name in names]
+        for line in asked:
+            self.start(line.account.name)
+        with anyio.move_on_after(self._wait):
+            for line in asked:
+                while line.running and not self._covers(line, since, until):
+                    await line.moved.wait()
+
+    def start(self, name: str, *, always: bool = False) -> None:
+        """Start a pass in the background, if one is due (or `always`) and none runs."""
+        line = self._lines[name]
+        if line.running or line.provider is None or self._tasks is None:
+            return
+        due = line.finished is None or time.monotonic() - line.finished >= self._max_age
+        if always or (due and time.monotonic() >= line.idle_until):
+            line.running, line.reached, line.read = True, None, 0
+            self._tasks.start_soon(self._run, line)
+
+    async def finish(
+        self, name: str, progress: Callable[[int, datetime | None], None] = lambda _read, _reached: None
+    ) -> Health:
+        """Run one pass now, whatever the last one said, and wait for its end.
+
+        `progress` hears how many calls were read and how far back.
+        """
+        line = self._lines[name]
+        self.start(name, always=True)
+        while line.running:
+            await line.moved.wait()
+            progress(line.read, line.reached)
+        return self.health(name)
+
+    def health(self, name: str, since: datetime | None = None, until: datetime | None = None) -> Health:
+        """How the account stands for a question about this window."""
+        line = self._lines[name]
+        state, problem, next_step = line.state, line.problem, line.next_step
+        if line.running:
+            state = "syncing"
+            trouble = line.provider.trouble if line.provider is not None else None
+            if trouble is not None:
+                state, problem, next_step = "down", trouble.problem, trouble.next_step
+        return Health(
+            account=name,
+            provider=line.account.provider.slug,
+            state=state,
+            problem=problem,
+            next_step=next_step,
+            last_synced_at=line.last_synced_at,
+            marks=line.marks,
+            fresh=line.state == "ok" and not line.running,
+            covered=self._covers(line, since, until),
+        )
+
+    def _covers(self, line: _Line, since: datetime | None, until: datetime | None) -> bool:
+        """Whether the store holds all that the vendor lists for the window, as of the last or the running pass."""
+        if not line.running:
+            return line.state == "ok"
+        if since is None:
+            return False
+        if line.reached is not None and line.reached <= since:
+            return True
+        high, low = line.marks.high, line.marks.low
+        return high is not None and low is not None and until is not None and low <= since and until <= high - LOOKBACK
+
+    # -- one pass -----------------------------------------------------------------------------------------------
+
+    async def _run(self, line: _Line) -> None:
+        try:
+            await self._pass(line)
+            await self._ended(line, "ok")
+        except AuthFailed as error:
+            line.idle_until = time.monotonic() + PARKED_SECONDS
+            await self._ended(line, "parked", error.problem, error.next_step)
+        except (Unavailable, RateLimited) as error:
+            line.failures += 1
+            if line.failures >= FAILURES_BEFORE_REST:
+                line.idle_until = time.monotonic() + REST_SECONDS
+            await self._ended(line, "down", error.problem, error.next_step)
+        except ProviderError as error:
+            await self._ended(line, "failed", error.problem, error.next_step)
+        except CallLogsError as error:
+            await self._ended(line, "failed", str(error), "The log has more.")
+        except Exception:  # noqa: BLE001 - a bug in one account's pass must not end the server
+            _log.exception("the pass over %s met a bug", line.account.name)
+            await self._ended(
+                line, "failed", f"{line.account.name} could not be read: an internal error.", "Report it with the log."
+            )
+
+    async def _ended(self, line: _Line, state: str, problem: str | None = None, next_step: str | None = None) -> None:
+        if state == "ok":
+            line.failures = 0
+            line.last_synced_at = self._now()
+        if state != line.state and (problem or line.state in ("down", "parked", "failed")):
+            _log.warning("%s: %s", line.account.name, f"{problem} {next_step}" if problem else "answers again")
+        line.state, line.problem, line.next_step = state, problem, next_step
+        line.running, line.finished = False, time.monotonic()
+        with contextlib.suppress(CallLogsError):
+            await anyio.to_thread.run_sync(self._store.note, line.account.name, state, problem, next_step)
+        line.move()
+
+    async def _pass(self, line: _Line) -> None:
+        if line.marks.low is not None:
+            await self._read_new(line)
+        floor = self._now() - self._history
+        if line.marks.low is None or line.marks.low > floor:
+            await self._backfill(line, floor)
+
+    async def _read_new(self, line: _Line) -> None:
+        """From now down to the newest known call less the lookback. The mark moves only at the end."""
+        assert line.provider is not None  # noqa: S101 - `start` needs it
+        deep = line.deep_at is None or time.monotonic() - line.deep_at >= DEEP_EVERY_SECONDS
+        behind = DEEP_LOOKBACK if deep else LOOKBACK
+        low = line.marks.low
+        since = max(line.marks.high - behind, low) if line.marks.high and low else low
+        assert since is not None  # noqa: S101 - a mark has its low
+        high = line.marks.high
+        async for page in line.provider.calls(since):
+            high = _latest(high, page)
+            await self._keep(line, page, None)
+            line.reached = page.reached
+            line.move()
+        if deep:
+            line.deep_at = time.monotonic()
+        await self._keep(line, Page(()), replace(line.marks, high=high))
+        line.reached = line.marks.low
+        line.move()
+
+    async def _backfill(self, line: _Line, floor: datetime) -> None:
+        """From the lowest mark (or from now) down to the history's floor; each page moves the mark."""
+        assert line.provider is not None  # noqa: S101 - `start` needs it
+        marks = line.marks
+        async for page in line.provider.calls(floor, marks.low, marks.resume):
+            high = _latest(marks.high, page) if marks.low is None or line.marks.high is None else marks.high
+            reached = page.reached or marks.low
+            marks = replace(marks, high=high, low=reached, resume=page.resume)
+            await self._keep(line, page, marks if reached is not None else None)
+            line.reached = reached
+            line.move()
+        await self._keep(line, Page(()), replace(marks, low=floor, resume=None))
+
+    async def _keep(self, line: _Line, page: Page, marks: Marks | None) -> None:
+        calls = [prepared(call, self._masking) for call in page.calls]
+        await anyio.to_thread.run_sync(self._store.save_page, line.account.name, calls, marks, page.unreadable)
+        line.read += len(calls)
+        if marks is not None:
+            line.marks = marks
+
+    # -- one call -----------------------------------------------------------------------------------------------
+
+    async def fetch(self, name: str, vendor_call_id: str) -> None:
+        """Ask the vendor for one call that the store does not hold, within the freshness wait.
+
+        Raises `CallNotFound`, or `ProviderError` where the vendor could not be asked.
+        """
+        line = self._lines[name]
+        found: Call | None = None
+        if line.provider is not None and time.monotonic() >= line.idle_until:
+            with anyio.move_on_after(self._wait) as patience:
+                found = await line.provider.get(vendor_call_id)
+            if patience.cancelled_caught:
+                raise CallNotFound(
+                    f"No call {name}/{vendor_call_id} is held here, and {line.provider.title} did not answer in time. "
+                    "Ask again in a moment."
+                )
+        if found is None or found.vendor_call_id != vendor_call_id:
+            raise CallNotFound(
+                f"No call {name}/{vendor_call_id} is known. Use list_calls or search_transcripts to find its id."
+            )
+        await self._keep(line, Page((found,)), None)
+
+
+def _latest(high: datetime | None, page: Page) -> datetime | None:
+    return max([call.started_at for call in page.calls] + ([high] if high else []), default=None)
+
+
+# -- what is kept of a call -------------------------------------------------------------------------------------
+
+
+def prepared(call: Call, masking: Masking) -> Call:
+    """The call as it is kept: numbers masked in what was spoken, actions tied to the turn in which they happened.
+
+    Ids and phone fields are never masked. Text is clean since it left the HTTP client.
+    """
+    turns = tuple(turn.model_copy(update={"text": mask(turn.text, masking)}) for turn in call.turns)
+    return call.model_copy(
+        update={
+            "turns": turns,
+            "summary": mask(call.summary, masking) if call.summary else None,
+            "extracted": {mask(name, masking): _masked(value, masking) for name, value in call.extracted.items()},
+            "actions": tuple(_kept_action(call, turns, action, masking) for action in call.actions),
+        }
+    )
+
+
+def _masked(value: Scalar, masking: Masking) -> Scalar:
+    return mask(value, masking) if isinstance(value, str) else value
+
+
+def _kept_action(call: Call, turns: tuple[Turn, ...], action: Action, masking: Masking) -> Action:
+    spoken = {name: _masked(value, masking) for name, value in action.details.items() if name in ("text", "said")}
+    return action.model_copy(
+        update={"details": action.details | spoken, "turn": action.turn or _turn_of(call, turns, action)}
+    )
+
+
+def _turn_of(call: Call, turns: tuple[Turn, ...], action: Action) -> int | None:
+    """The turn in which the action happened: by the agent's sentence that announces it, else by time."""
+    said = " ".join(str(action.details.get("said") or "").casefold().split()).rstrip(".!")
+    if said:
+        for turn in turns:
+            if turn.speaker is Speaker.AGENT and said in " ".join(turn.text.casefold().split()):
+                return turn.n
+    if action.executed_at is None:
+        return None
+    offset = (action.executed_at - call.started_at).total_seconds()
+    if call.duration_seconds is not None and offset > call.duration_seconds + 1:
+        return None
+    begun = [turn.n for turn in turns if turn.offset_seconds is not None and turn.offset_seconds <= offset]
+    return begun[-1] if begun else None

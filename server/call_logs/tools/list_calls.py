@@ -1,0 +1,148 @@
+"""`list_calls`: which calls there were."""
+
+from typing import Annotated, Literal
+
+import anyio.to_thread
+from mcp.types import CallToolResult
+from pydantic import Field
+
+from call_logs.store import ListPage, sort_key
+from call_logs.text import short
+from call_logs.tools import App, Ctx, app_of
+from call_logs.tools.answer import (
+    DEFAULT_CHARACTERS,
+    MOST_CHARACTERS,
+    CallPart,
+    CoveragePart,
+    Part,
+    WindowPart,
+    answer,
+    coverage_of,
+    coverage_words,
+    dumped,
+    fitting,
+    row_line,
+    row_part,
+    window_part,
+    window_words,
+)
+from call_logs.tools.filters import (
+    AccountArg,
+    ActionArg,
+    AgentArg,
+    Asked,
+    CursorArg,
+    DirectionArg,
+    LegsArg,
+    PhoneArg,
+    SecondsArg,
+    SinceArg,
+    StatusArg,
+    TestsArg,
+    UntilArg,
+    asked,
+    check_cursor,
+    read_cursor,
+    write_cursor,
+)
+
+DEFAULT_LIMIT = 20
+
+
+class ListCalls(Part):
+    """The structured answer."""
+
+    calls: list[CallPart]
+    total: int
+    next_cursor: str | None = None
+    window: WindowPart
+    coverage: CoveragePart
+    notice: str | None = None
+
+
+async def list_calls(
+    ctx: Ctx,
+    account: AccountArg = None,
+    agent: AgentArg = None,
+    phone: PhoneArg = None,
+    since: SinceArg = None,
+    until: UntilArg = None,
+    direction: DirectionArg = None,
+    status: StatusArg = None,
+    min_duration_seconds: SecondsArg = None,
+    max_duration_seconds: SecondsArg = None,
+    action: ActionArg = None,
+    include_tests: TestsArg = False,
+    include_legs: LegsArg = False,
+    sort: Literal["newest", "oldest", "longest"] = "newest",
+    limit: Annotated[int, Field(ge=1, le=100)] = DEFAULT_LIMIT,
+    cursor: CursorArg = None,
+    with_summary: bool = False,
+) -> Annotated[CallToolResult, ListCalls]:
+    """List phone calls of all accounts with time, parties, agent, outcome and executed actions, one row a call.
+
+    Use search_transcripts to find what was said, count_calls for numbers, get_call for one call's transcript.
+    `coverage` says what could not be seen; follow `next_cursor` for more.
+    """
+    app = app_of(ctx)
+    place = read_cursor(cursor)
+    question = asked(
+        app,
+        account=account,
+        agent=agent,
+        phone=phone,
+        since=since,
+        until=until,
+        direction=direction,
+        status=status,
+        min_duration_seconds=min_duration_seconds,
+        max_duration_seconds=max_duration_seconds,
+        action=action,
+        include_tests=include_tests,
+        include_legs=include_legs,
+        cursor=place,
+        own=(sort, with_summary),
+    )
+    check_cursor(place, "list_calls", question, "key", "value")
+    after = (float(place["value"]), int(place["key"])) if place else None
+    await app.sync.freshen(question.which.accounts, question.window.since, question.window.until)
+    return await anyio.to_thread.run_sync(_answer, app, question, sort, limit, after, with_summary)
+
+
+def _answer(
+    app: App, question: Asked, sort: str, limit: int, after: tuple[float, int] | None, with_summary: bool
+) -> CallToolResult:
+    page = app.store.list_calls(question.which, sort=sort, limit=limit, after=after)
+    summaries = app.store.summaries([row.key for row in page.rows]) if with_summary else {}
+    shown = [(row_line(row, app.zone), row_part(row, app.zone, summaries.get(row.key))) for row in page.rows]
+    budget = DEFAULT_CHARACTERS if limit <= DEFAULT_LIMIT else MOST_CHARACTERS
+    fit = fitting(shown, budget, lambda one: one[0] + (one[1].summary or ""), lambda one: dumped(one[1]))
+    cursor = None
+    if page.more or fit < len(page.rows):
+        value, key = sort_key(page.rows[fit - 1], sort)
+        cursor = write_cursor("list_calls", question, {"value": value, "key": key})
+    coverage = coverage_of(app, question.which)
+    structured = ListCalls(
+        calls=[part for _, part in shown[:fit]],
+        total=page.total,
+        next_cursor=cursor,
+        window=window_part(question.window, app.zone),
+        coverage=coverage,
+    )
+    facts = [
+        _headline(app, question, page, sort, fit, first=after is None),
+        *(line for line, _ in shown[:fit]),
+        f"next_cursor: {cursor}" if cursor else "",
+        coverage_words(coverage),
+    ]
+    quotes = [f"{part.id}: {short(part.summary, 160)}" for _, part in shown[:fit] if part.summary]
+    return answer(structured, facts, quotes)
+
+
+def _headline(app: App, question: Asked, page: ListPage, sort: str, shown: int, *, first: bool) -> str:
+    calls = "1 call" if page.total == 1 else f"{page.total} calls"
+    where = window_words(question.window, app.zone)
+    if not page.total:
+        return f"No calls {where}."
+    some = f", {sort} first" + ("" if first and shown == page.total else f", {shown} shown here")
+    return f"{calls} {where}{some}:"

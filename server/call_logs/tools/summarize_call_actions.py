@@ -1,0 +1,261 @@
+"""`summarize_call_actions`: what was done in a call, what was promised and not done; or groups over many calls."""
+
+from typing import Annotated, Literal
+
+import anyio.to_thread
+from mcp.types import CallToolResult
+from pydantic import Field
+
+from call_logs.errors import BadQuery
+from call_logs.model import Call
+from call_logs.promises import unkept
+from call_logs.store import Filter
+from call_logs.text import defang
+from call_logs.times import show_seconds
+from call_logs.tools import App, Ctx, app_of
+from call_logs.tools.answer import (
+    DEFAULT_CHARACTERS,
+    CoveragePart,
+    Part,
+    WindowPart,
+    answer,
+    coverage_of,
+    coverage_words,
+    dumped,
+    fact,
+    fitting,
+    stamp,
+    window_part,
+    window_words,
+)
+from call_logs.tools.filters import (
+    AccountArg,
+    ActionArg,
+    AgentArg,
+    Asked,
+    DirectionArg,
+    LegsArg,
+    PhoneArg,
+    SecondsArg,
+    SinceArg,
+    StatusArg,
+    TestsArg,
+    UntilArg,
+    asked,
+)
+from call_logs.tools.get_call import ActionPart, action_line, action_parts, action_quotes, call_of
+
+
+class PromisePart(Part):
+    """What the agent promised, or claimed to have done, without an executed action that could be it."""
+
+    turn: int
+    offset_seconds: float | None = None
+    kind: str
+    text: str
+    claimed: bool
+
+
+class EndedPart(Part):
+    """How the call ended, as far as the vendor tells."""
+
+    status: str
+    end_reason: str | None = None
+    sip_status_code: int | None = None
+    ended_at: str | None = None
+    duration_seconds: float | None = None
+
+
+class ActionGroupPart(Part):
+    """Executed actions that share a key."""
+
+    key: str
+    executions: int
+    calls: int
+    example_call_ids: list[str]
+
+
+class SummarizeCallActions(Part):
+    """The structured answer: of one call, or grouped over many.
+
+    Where `actions_reported` is false the vendor reports no actions, and what was promised cannot be compared.
+    """
+
+    call_id: str | None = None
+    actions: list[ActionPart] | None = None
+    promised_not_executed: list[PromisePart] | None = None
+    actions_reported: bool | None = None
+    ended: EndedPart | None = None
+    groups: list[ActionGroupPart] | None = None
+    groups_left_out: int | None = None
+    calls_considered: int | None = None
+    window: WindowPart | None = None
+    coverage: CoveragePart
+    notice: str | None = None
+
+
+async def summarize_call_actions(
+    ctx: Ctx,
+    call_id: Annotated[str | None, Field(description="one call; without it, groups over the filtered calls")] = None,
+    group_by: Literal["kind", "name", "agent", "account", "day"] = "kind",
+    account: AccountArg = None,
+    agent: AgentArg = None,
+    phone: PhoneArg = None,
+    since: SinceArg = None,
+    until: UntilArg = None,
+    direction: DirectionArg = None,
+    status: StatusArg = None,
+    min_duration_seconds: SecondsArg = None,
+    max_duration_seconds: SecondsArg = None,
+    action: ActionArg = None,
+    include_tests: TestsArg = False,
+    include_legs: LegsArg = False,
+) -> Annotated[CallToolResult, SummarizeCallActions]:
+    """Say what was done: one call's executed actions (transfers, messages, bookings …) with the turn of each, and what
+    the agent promised but did not execute; or, without call_id, executed actions grouped over many calls.
+
+    promised_not_executed is precise rather than exhaustive: quote its text as evidence.
+    """
+    app = app_of(ctx)
+    filters = (
+        account,
+        agent,
+        phone,
+        since,
+        until,
+        direction,
+        status,
+        min_duration_seconds,
+        max_duration_seconds,
+        action,
+    )
+    if call_id is not None:
+        if any(value is not None for value in filters):
+            raise BadQuery("Give either call_id or filters, not both.")
+        call = await call_of(app, call_id)
+        return await anyio.to_thread.run_sync(_one, app, call)
+    question = asked(
+        app,
+        account=account,
+        agent=agent,
+        phone=phone,
+        since=since,
+        until=until,
+        direction=direction,
+        status=status,
+        min_duration_seconds=min_duration_seconds,
+        max_duration_seconds=max_duration_seconds,
+        action=action,
+        include_tests=include_tests,
+        include_legs=include_legs,
+    )
+    await app.sync.freshen(question.which.accounts, question.window.since, question.window.until)
+    return await anyio.to_thread.run_sync(_many, app, question, group_by)
+
+
+def _one(app: App, call: Call) -> CallToolResult:
+    reported = "actions" in app.sync.account(call.account).provider.gives or bool(call.actions)
+    actions = action_parts(app, call)
+    promises = [
+        PromisePart(
+            turn=promise.turn,
+            offset_seconds=promise.offset_seconds,
+            kind=promise.kind,
+            text=defang(promise.text),
+            claimed=promise.claimed,
+        )
+        for promise in unkept(call.turns, call.actions)
+    ]
+    coverage = coverage_of(app, Filter((call.account,), since=call.started_at, until=call.started_at))
+    structured = SummarizeCallActions(
+        call_id=call.id,
+        actions=actions,
+        promised_not_executed=promises if reported and call.turns else None,
+        actions_reported=reported,
+        ended=EndedPart(
+            status=call.status,
+            end_reason=fact(call.end_reason),
+            sip_status_code=call.sip_status_code,
+            ended_at=stamp(call.ended_at, app.zone),
+            duration_seconds=call.duration_seconds,
+        ),
+        coverage=coverage,
+    )
+    facts = [
+        f"{call.id}: {len(actions) or 'no'} executed action{'' if len(actions) == 1 else 's'}.",
+        *(action_line(action) for action in actions),
+        _promises_line(call, promises, reported=reported),
+        _ended_line(call),
+        coverage_words(coverage),
+    ]
+    quotes = action_quotes(actions)
+    if reported:
+        quotes += [f"turn {promise.turn}, {promise.kind} {_how(promise)}: {promise.text}" for promise in promises]
+    return answer(structured, facts, quotes)
+
+
+def _how(promise: PromisePart) -> str:
+    return "claimed as done" if promise.claimed else "promised"
+
+
+def _promises_line(call: Call, promises: list[PromisePart], *, reported: bool) -> str:
+    if not reported:
+        return "This vendor reports no actions: whether what was promised was done cannot be told."
+    if not call.turns:
+        return "No transcript, so promises cannot be compared with what was done."
+    if not promises:
+        return "Nothing found that was promised and not executed."
+    kinds = ", ".join(
+        f"{promise.kind} (turn {promise.turn}"
+        + (f" at {show_seconds(promise.offset_seconds)}" if promise.offset_seconds is not None else "")
+        + ")"
+        for promise in promises
+    )
+    return f"Promised or claimed, but not executed: {kinds}."
+
+
+def _ended_line(call: Call) -> str:
+    reason = f", {fact(call.end_reason)}" if call.end_reason else ""
+    sip = f", SIP {call.sip_status_code}" if call.sip_status_code else ""
+    return f"The call: {call.status}{reason}{sip}, {show_seconds(call.duration_seconds)}."
+
+
+def _many(app: App, question: Asked, group_by: str) -> CallToolResult:
+    considered, groups = app.store.count_actions(question.which, group_by, app.zone.key)
+    groups.sort(key=lambda group: group.key if group_by == "day" else (-group.executions, group.key))
+    parts = [
+        ActionGroupPart(
+            key=fact(group.key) or "unknown",
+            executions=group.executions,
+            calls=group.calls,
+            example_call_ids=list(group.example_call_ids),
+        )
+        for group in groups
+    ]
+    fit = fitting(parts, DEFAULT_CHARACTERS, _group_line, dumped) if parts else 0
+    coverage = coverage_of(app, question.which)
+    structured = SummarizeCallActions(
+        groups=parts[:fit],
+        groups_left_out=len(parts) - fit or None,
+        calls_considered=considered,
+        window=window_part(question.window, app.zone),
+        coverage=coverage,
+    )
+    executed = sum(part.executions for part in parts)
+    facts = [
+        f"{executed} executed actions in {considered} calls {window_words(question.window, app.zone)}, by {group_by}:",
+        *(_group_line(part) for part in parts[:fit]),
+        f"{len(parts) - fit} smaller groups are left out; narrow the window or filters." if fit < len(parts) else "",
+        _unreported(app, question),
+        coverage_words(coverage),
+    ]
+    return answer(structured, facts)
+
+
+def _group_line(part: ActionGroupPart) -> str:
+    return f"{part.key}: {part.executions} in {part.calls} calls, e.g. {', '.join(part.example_call_ids)}"
+
+
+def _unreported(app: App, question: Asked) -> str:
+    silent = [name for name in question.which.accounts if "actions" not in app.sync.account(name).provider.gives]
+    return f"No actions are reported by the vendors of: {', '.join(silent)}." if silent else ""
