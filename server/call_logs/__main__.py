@@ -4,6 +4,7 @@ Nothing but JSON-RPC goes to stdout in `serve`; logs go to stderr.
 """
 
 import contextlib
+import gc
 import logging
 import sys
 import tempfile
@@ -41,12 +42,17 @@ def cli(context: click.Context) -> None:
 @_demo_option
 def serve(*, demo: bool = False) -> None:
     """Serve MCP over stdio until the client leaves."""
+    # What is imported lives until the end: collecting garbage meanwhile costs a tenth of the start and frees nothing.
+    gc.disable()
     import anyio  # noqa: PLC0415 - `--help` needs no server
 
-    from call_logs.app import build_server, serve_stdio  # noqa: PLC0415
+    from call_logs.app import build_server, serve_stdio  # noqa: PLC0415 - as above
 
     with _configured(demo=demo) as config:
-        anyio.run(serve_stdio, build_server(config))
+        server = build_server(config)
+        gc.freeze()
+        gc.enable()
+        anyio.run(serve_stdio, server)
 
 
 @cli.command()

@@ -1,7 +1,6 @@
 """The server: the only place where things are wired."""
 
 import contextlib
-import importlib.metadata
 import logging
 import os
 import signal
@@ -16,7 +15,7 @@ from mcp.server.context import CallNext, HandlerResult
 from mcp.server.stdio import stdio_server
 from mcp.types import Resource
 
-from call_logs import resources
+from call_logs import __version__, resources
 from call_logs.config import Config
 from call_logs.store import Store, open_store
 from call_logs.sync import Sync
@@ -75,7 +74,7 @@ def build_server(config: Config, store: Store | None = None) -> Server:
         "call-logs-mcp",
         title="Call logs",
         instructions=INSTRUCTIONS,
-        version=importlib.metadata.version("call-logs-mcp"),
+        version=__version__,
         lifespan=lifespan,
         middleware=[encodable],
         tools=all_tools(),

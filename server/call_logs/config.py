@@ -9,10 +9,10 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -25,6 +25,7 @@ from call_logs.text import Masking
 from call_logs.times import local_zone, parse_duration
 
 PREFIX = "CALL_LOGS_"
+LONGEST = timedelta(days=36_525)
 _ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{1,39}")
 
 
@@ -33,12 +34,19 @@ def _zone(value: object) -> object:
         return value
     try:
         return ZoneInfo(value)
-    except (ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError) as error:
         raise ValueError("must be an IANA time zone such as Europe/Madrid or America/New_York") from error
 
 
 def _duration(value: object) -> object:
-    return parse_duration(str(value)) if isinstance(value, str | int | float) else value
+    return _span(str(value)) if isinstance(value, str | int | float) else value
+
+
+def _span(text: str) -> timedelta:
+    span = parse_duration(text)
+    if span > LONGEST:
+        raise ValueError("the duration is too long; a hundred years is the most")
+    return span
 
 
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
@@ -52,7 +60,9 @@ class Options(BaseSettings):
         extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
     )
 
-    database: str = Field(default="", description="a file or postgresql://…; default: the user's data directory")
+    database: str = Field(
+        default="", repr=False, description="a file or postgresql://…; default: the user's data directory"
+    )
     config: Path | None = Field(default=None, description="the TOML file with accounts")
     timezone: Zone | None = Field(default=None, description="IANA zone of days and shown times; default: this system's")
     history: Duration = Field(default=timedelta(days=90), description="how far back calls are read")
@@ -93,7 +103,7 @@ class Config:
     """Everything that is configured. `database` is a path or a URL, `max_age` and `wait` are seconds."""
 
     accounts: tuple[Account, ...]
-    database: str
+    database: str = field(repr=False)
     zone: ZoneInfo
     history: timedelta
     max_age: float
@@ -132,7 +142,7 @@ def load(
 
 def _history(given: str) -> timedelta:
     try:
-        return parse_duration(given)
+        return _span(given)
     except ValueError as error:
         raise ConfigError(f"--history cannot be used: {error}.") from None
 
@@ -146,10 +156,10 @@ def default_database() -> Path:
 
 def variables() -> dict[str, str]:
     """Every variable that is read, with what it is for. Documentation is checked against this."""
-    found = {f"{PREFIX}{name.upper()}": field.description or "" for name, field in Options.model_fields.items()}
+    found = {f"{PREFIX}{name.upper()}": option.description or "" for name, option in Options.model_fields.items()}
     for slug, provider in discover().items():
-        for name, field in provider.settings_type.model_fields.items():
-            found[_variable_of(slug, name)] = f"{provider.title}, {'required' if field.is_required() else 'optional'}"
+        for name, setting in provider.settings_type.model_fields.items():
+            found[_variable_of(slug, name)] = f"{provider.title}, {'required' if setting.is_required() else 'optional'}"
     return found
 
 
@@ -166,7 +176,7 @@ def _variable(name: str) -> str | None:
     path = _filled(os.environ.get(f"{name}_FILE"))
     if value is not None and path is not None:
         raise ConfigError(f"Both {name} and {name}_FILE are set. Keep one of them.")
-    return value if path is None else _secret_file(path, f"{name}_FILE")
+    return value if path is None else _filled(_secret_file(path, f"{name}_FILE"))
 
 
 def _filled(value: str | None) -> str | None:
@@ -177,8 +187,8 @@ def _filled(value: str | None) -> str | None:
 
 def _secret_file(path: str, name: str) -> str:
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
+        return Path(path).expanduser().read_text(encoding="utf-8-sig").strip()
+    except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(f"The file that {name} names cannot be read ({type(error).__name__}).") from None
 
 
@@ -186,15 +196,14 @@ def _file(path: str | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        with Path(path).expanduser().open("rb") as file:
-            table = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"The file that {PREFIX}CONFIG names cannot be read ({type(error).__name__}).") from None
+        table = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
-        place = re.search(r"\(at [^)]*\)", str(error))
-        raise ConfigError(
-            f"The file that {PREFIX}CONFIG names is not valid TOML {place[0] if place else ''}."
-        ) from None
+        place = re.search(r" \(at (?:line \d+, column \d+|end of document)\)", str(error))
+        raise ConfigError(f"The file that {PREFIX}CONFIG names is not valid TOML{place[0] if place else ''}.") from None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"The file that {PREFIX}CONFIG names cannot be read ({type(error).__name__}).") from None
+    if not isinstance(table.get("accounts", {}), dict):
+        raise ConfigError("In the config file, accounts are tables: [accounts.NAME].")
     unknown = sorted(set(table) - {*Options.model_fields, "accounts"} | set(table) & {"config"})
     if unknown:
         raise ConfigError(
@@ -236,16 +245,16 @@ def _from_tables(tables: Mapping[str, Any], source: str) -> list[Account]:
                 "An account's name in the config file is 2 to 40 characters: small letters, digits, - and _. "
                 f"One of {source} is not."
             )
-        slug = table.get("provider") if isinstance(table, Mapping) else None
-        provider = discover().get(str(slug))
+        given: dict[str, Any] = dict(cast("Mapping[str, Any]", table)) if isinstance(table, Mapping) else {}
+        slug = str(given.pop("provider", ""))
+        provider = discover().get(slug)
         if provider is None:
             raise ConfigError(f"The account {name} needs provider = one of {', '.join(discover())}.")
         if name in discover() and name != slug:
             raise ConfigError(f"The account {name} is named like another provider. Give it another name.")
-        settings = {key: value for key, value in table.items() if key != "provider"}
         names = {key: f"{key} of [accounts.{name}]" for key in provider.settings_type.model_fields}
         try:
-            given = {key: _resolved(value, names.get(key, key)) for key, value in settings.items()}
+            given = {key: _resolved(value, names.get(key, key)) for key, value in given.items()}
         except ConfigError as error:
             accounts.append(Account(name, provider, None, names, str(error), "Then restart."))
             continue
@@ -257,14 +266,19 @@ def _resolved(value: Any, name: str) -> Any:
     """A literal, `{ env = "NAME" }` or `{ file = "path" }`."""
     if not isinstance(value, dict):
         return value
-    match value:
+    match cast("dict[str, Any]", value):
         case {"env": str(variable), **rest} if not rest:
             found = _filled(os.environ.get(variable))
             if found is None:
-                raise ConfigError(f"{name} reads the variable {variable}, which is not set.")
+                # What is no variable's name may be the credential itself, written in its place.
+                named = f" {variable}" if re.fullmatch(r"[A-Z][A-Z0-9_]{0,63}", variable) else ""
+                raise ConfigError(f"{name} reads a variable{named} that is not set.")
             return found
         case {"file": str(path), **rest} if not rest:
-            return _secret_file(path, name)
+            found = _filled(_secret_file(path, name))
+            if found is None:
+                raise ConfigError(f"The file that {name} names is empty.")
+            return found
         case _:
             raise ConfigError(f'{name} must be a value, {{ env = "NAME" }} or {{ file = "path" }}.')
 

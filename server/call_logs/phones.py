@@ -31,7 +31,8 @@ def e164(raw: str | None, region: str | None = None) -> str | None:
         number = phonenumbers.parse(bare, region)
     except phonenumbers.NumberParseException:
         return text
-    if not phonenumbers.is_possible_number(number):
+    # Stricter than is_possible_number, which takes "555-0123" for a whole number.
+    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
         return text
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 

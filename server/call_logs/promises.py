@@ -12,6 +12,7 @@ can send, book and call back without saying so: with one of them executed, only 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from call_logs.model import Action, ActionKind, Speaker, Turn
 
@@ -139,6 +140,8 @@ _ANNOUNCED = {
         rf"{_WILL}(?:text|e-?mail|message|sms) {_TEXTED}",
         rf"{_WILL}(?:shoot|drop) you (?:an?|that|the) (?:quick )?(?:text|e-?mail|message)\b",
         rf"{_WILL}get {_POINTED} (?:sent|texted|e-?mailed) (?:over|out|to you|to your)\b",
+        r"\byou(?:'ll| will) (?:get|receive) (?:an?|the|your) (?:[\w'-]+ ){0,2}?(?:text|e-?mail|message|sms)\b"
+        r"(?: message)? (?:[\w'-]+ ){0,2}?from (?:us|me)\b",
         rf"{_DOING}(?:sending|resending) {_SENT}",
         rf"{_DOING}(?:texting|e-?mailing|messaging) {_TEXTED}",
         rf"\b{_ES_TO} (?:voy a|vamos a) (?:enviar|mandar|reenviar)\b",
@@ -147,7 +150,7 @@ _ANNOUNCED = {
         rf"\b{_ES_TO} {_ES_SEND_I}\b",
         rf"\b{_ES_TO} (?:estoy|estamos) (?:enviando|mandando)\b",
         rf"\b{_ES_NOW},? (?:mismo )?{_ES_TO} (?:env[i\u00ed]o|enviamos|mando|mandamos)\b",
-        rf"\b{_ES_TO} (?:env[i\u00ed]o|enviamos|mando|mandamos) (?:{_ES_THING} )?{_ES_NOW}\b",
+        rf"\b{_ES_TO} (?:env[i\u00ed]o|enviamos|mando|mandamos) (?:{_ES_THING}|{_ES_NOW}\b)",
     ),
     "appointment": (
         rf"{_WILL}(?:book|schedule|reschedule) {_BOOKED}",
@@ -218,10 +221,14 @@ def _one_of(patterns: Sequence[str]) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
 
 
-_COMMITMENTS = [
-    *((_KINDS[name], True, _one_of(patterns)) for name, patterns in _CLAIMED.items()),
-    *((_KINDS[name], False, _one_of(patterns)) for name, patterns in _ANNOUNCED.items()),
-]
+@cache  # compiled when first asked for: few sessions do
+def _patterns() -> list[tuple[ActionKind, bool, re.Pattern[str]]]:
+    return [
+        *((_KINDS[name], True, _one_of(patterns)) for name, patterns in _CLAIMED.items()),
+        *((_KINDS[name], False, _one_of(patterns)) for name, patterns in _ANNOUNCED.items()),
+    ]
+
+
 # Every commitment has one of these; most sentences have none.
 _LIKELY = re.compile(
     r"\b(?:send|sent|text|e-?mail|messag|sms|forward|resen|shoot|drop|book|schedul|reschedul|set up|ma[kd]e|reserv|arrang"
@@ -238,6 +245,7 @@ _CONDITION = (
 )
 _CONDITION_BEFORE = re.compile(rf"\b{_CONDITION}\b|\bafter (?:I|we)(?:'ve| have)\b", re.IGNORECASE)
 _CONDITION_AFTER = re.compile(rf"(?<!and )(?<!but )(?<!so )(?<!\by )(?<!pero )\b{_CONDITION}\b", re.IGNORECASE)
+_NEXT_CLAUSE = re.compile(r",\s*(?:and|but|so|y|pero)\b", re.IGNORECASE)
 _REPORTED = re.compile(
     r"(?<!like I )(?<!as I )\b(?:said|says?|saying|told|tells|claims?|claimed|heard|promised|dijo|dice|dicen|dijeron|dicho)\b",
     re.IGNORECASE,
@@ -267,7 +275,7 @@ def _commitments(sentence: str) -> Iterator[tuple[ActionKind, bool]]:
         return
     plain = _SPACES.sub(" ", sentence.translate(_APOSTROPHES))
     found: set[ActionKind] = set()
-    for kind, claimed, pattern in _COMMITMENTS:
+    for kind, claimed, pattern in _patterns():
         if kind in found:
             continue
         if any(_counts(plain, match, claimed=claimed) for match in pattern.finditer(plain)):
@@ -285,4 +293,4 @@ def _counts(sentence: str, match: re.Match[str], *, claimed: bool) -> bool:
         # "I've sent you the link, did you get it?" asks about something else.
         asked = _QUESTION.search(sentence) and not _CLAUSE_END.search(after)
         return not asked and not _LONG_AGO.search(sentence)
-    return not _QUESTION.search(sentence) and not _CONDITION_AFTER.search(after)
+    return not _QUESTION.search(sentence) and not _CONDITION_AFTER.search(_NEXT_CLAUSE.split(after)[0])

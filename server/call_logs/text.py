@@ -184,12 +184,12 @@ _SLACK = 2  # stray digits beside a spoken card: "that one, four one one one …
 
 _CUE_STEMS = "security", "seguridad", "cvv", "cvc", "cvn", "verif", "expir", "exp", "valid", "good th", "venc", "caduc"
 _CODE_CUE = re.compile(
-    r"\b(?:security (?:code|number)|cvv2?|cvc2?|cvn|card verification (?:code|number|value)|c\.v\.[vc]\.?"
+    r"(?<!\[)\b(?:security (?:code|number)|cvv2?|cvc2?|cvn|card verification (?:code|number|value)|c\.v\.[vc]\.?"
     r"|(?:c[o\u00f3]digo|clave|n[u\u00fa]mero) de (?:seguridad|verificaci[o\u00f3]n))(?!\w)",
     re.IGNORECASE,
 )
 _EXPIRY_CUE = re.compile(
-    r"\b(?:expires|expiry|expiring|expiration|expira|expiraci[o\u00f3]n|exp|valid (?:thru|through|until)"
+    r"(?<!\[)\b(?:expires|expiry|expiring|expiration|expira|expiraci[o\u00f3]n|exp|valid (?:thru|through|until)"
     r"|good (?:thru|through)|vence|vencimiento|caduca|caducidad)\b",
     re.IGNORECASE,
 )
@@ -206,6 +206,10 @@ _CARD_TALK = re.compile(
     r"\b(?:card|cards|tarjeta|visa|master ?card|amex|american express|cvv|cvc|credit|debit|cr[e\u00e9]dito)\b",
     re.IGNORECASE,
 )
+_HIDDEN_CODE = "[security code]"
+_HIDDEN_EXPIRY = "[expiry]"
+_HIDDEN_DIGITS = "[digits]"
+_PASSES = 3
 _CODE_REACH = 32
 _EXPIRY_REACH = 24
 _LONGEST_EXPIRY = 32
@@ -236,25 +240,35 @@ def mask(text: str, masking: Masking) -> str:
 
 
 def _without_cards(text: str) -> str:
+    # What was masked may have stood between a cue and its number: "expires, CVV 123, 12/27".
+    for _ in range(_PASSES):
+        masked = _cards_masked(text)
+        if masked == text:
+            break
+        text = masked
+    return text
+
+
+def _cards_masked(text: str) -> str:
     lowered = text.lower()
-    cards = _may_mean(text, lowered, _FEWEST_CARD_DIGITS)
-    cued = any(stem in lowered for stem in _CUE_STEMS) and _may_mean(text, lowered, _CODE_SIZES[0])
-    if not cards and not cued:
-        return text
-    runs = list(_runs(_NO_NUMBER.sub(lambda found: "\0" * len(found.group()), text)))
-    spans = [span for run in runs for span in _cards(run)] if cards else []
-    if cued:
-        spans += _security_codes(text, runs)
-        spans += _expiries(text, runs, carded=bool(spans))
-    return _replaced(text, spans)
+    if _may_mean(text, lowered, _FEWEST_CARD_DIGITS):
+        text = _replaced(text, [span for run in _runs_of_speech(text) for span in _cards(run)])
+    if any(stem in lowered for stem in _CUE_STEMS) and _may_mean(text, lowered, _CODE_SIZES[0]):
+        text = _replaced(text, _expiries(text, _runs_of_speech(text)))
+        text = _replaced(text, _security_codes(text, _runs_of_speech(text)))
+    return text
+
+
+def _runs_of_speech(text: str) -> list[list[_Number]]:
+    return list(_runs(_NO_NUMBER.sub(lambda found: "\0" * len(found.group()), text)))
 
 
 def _without_digits(text: str) -> str:
-    text = _WRITTEN_DIGITS.sub("[digits]", text)
+    text = _WRITTEN_DIGITS.sub(_HIDDEN_DIGITS, text)
     if not _may_mean(text, text.lower(), _FEWEST_HIDDEN_DIGITS):
         return text
     long_runs = (run for run in _runs(text) if len(_digits(run)) >= _FEWEST_HIDDEN_DIGITS)
-    return _replaced(text, [_Span(run[0].start, run[-1].end, "[digits]") for run in long_runs])
+    return _replaced(text, [_Span(run[0].start, run[-1].end, _HIDDEN_DIGITS) for run in long_runs])
 
 
 def _may_mean(text: str, lowered: str, digits: int) -> bool:
@@ -382,9 +396,16 @@ def _is_card(digits: str) -> bool:
     return (odd + even) % 10 == 0
 
 
-def _near(runs: list[list[_Number]], cue: re.Match[str], reach: int) -> list[list[_Number]]:
-    first = bisect_left(runs, cue.end(), key=_start)
-    return runs[first : bisect_right(runs, cue.end() + reach, lo=first, key=_start)]
+def _near(runs: list[list[_Number]], start: int, end: int) -> list[list[_Number]]:
+    first = bisect_left(runs, start, key=_start)
+    return runs[first : bisect_left(runs, end, lo=first, key=_start)]
+
+
+def _reach(text: str, cue: re.Match[str], reach: int, instead: str) -> int:
+    """How far to look for what the cue announces: nowhere when it was masked before."""
+    end = cue.end() + reach
+    masked = any(text.find(sign, cue.end(), end + len(sign)) >= 0 for sign in (instead, _HIDDEN_DIGITS))
+    return cue.end() if masked else end
 
 
 def _start(run: list[_Number]) -> int:
@@ -394,9 +415,10 @@ def _start(run: list[_Number]) -> int:
 def _security_codes(text: str, runs: list[list[_Number]]) -> list[_Span]:
     spans: list[_Span] = []
     for cue in _CODE_CUE.finditer(text):
-        code = next((code for code in map(_code, _near(runs, cue, _CODE_REACH)) if code), None)
+        near = _near(runs, cue.end(), _reach(text, cue, _CODE_REACH, _HIDDEN_CODE))
+        code = next((code for code in map(_code, near) if code), None)
         if code is not None:
-            spans.append(_Span(code[0].start, code[-1].end, "[security code]"))
+            spans.append(_Span(code[0].start, code[-1].end, _HIDDEN_CODE))
     return spans
 
 
@@ -413,26 +435,24 @@ def _code(run: list[_Number]) -> list[_Number]:
     return []
 
 
-def _expiries(text: str, runs: list[list[_Number]], *, carded: bool) -> list[_Span]:
+def _expiries(text: str, runs: list[list[_Number]]) -> list[_Span]:
     spans: list[_Span] = []
     # "The lease expires in March 2027" stays, unless cards are spoken of.
-    named = carded or _CARD_TALK.search(text) is not None
+    carded = _CARD_TALK.search(text) is not None
     for cue in _EXPIRY_CUE.finditer(text):
-        found = _EXPIRY_WRITTEN.match(text, _first_digit(text, cue.end()))
-        if found is None and named:
-            found = _EXPIRY_NAMED.search(text, cue.end(), cue.end() + _EXPIRY_REACH + _LONGEST_EXPIRY)
+        end = _reach(text, cue, _EXPIRY_REACH, _HIDDEN_EXPIRY)
+        first = _DIGIT.search(text, cue.end(), end)
+        found = _EXPIRY_WRITTEN.match(text, first.start()) if first else None
+        if found is None and carded and end > cue.end():
+            found = _EXPIRY_NAMED.search(text, cue.end(), end + _LONGEST_EXPIRY)
         if found is not None:
-            spans.append(_Span(*found.span(), "[expiry]"))
+            spans.append(_Span(*found.span(), _HIDDEN_EXPIRY))
             continue
-        for run in _near(runs, cue, _EXPIRY_REACH)[:1]:
-            if count := _expiry_length(run):
-                spans.append(_Span(run[0].start, run[count - 1].end, "[expiry]"))
+        near = _near(runs, cue.end(), end)
+        count = _expiry_length(near[0]) if near else 0
+        if count:
+            spans.append(_Span(near[0][0].start, near[0][count - 1].end, _HIDDEN_EXPIRY))
     return spans
-
-
-def _first_digit(text: str, start: int) -> int:
-    found = _DIGIT.search(text, start, start + _EXPIRY_REACH)
-    return found.start() if found else len(text)
 
 
 def _expiry_length(run: list[_Number]) -> int:

@@ -16,7 +16,7 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"([0-9]{1,15})\s*([smhdw]?)")
 
 _LAST = re.compile(r"(?:last|past) (?:([0-9]{1,9}) )?(hour|day|week)s?")
-_SPACES = re.compile(r"[\s_-]+")
+_SPACES = re.compile(r"[\s_]+|(?<=\w)-(?=\w)")
 _SPACE_BEFORE_OFFSET = re.compile(r"\s+(?=(?:Z|[+-]\d\d:?\d\d)$)")
 _ACCEPTED = (
     "Give ISO 8601 (2026-11-19, 2026-11-19T14:50, 2026-11-19T14:50-05:00), or today, yesterday, this week, last week, "

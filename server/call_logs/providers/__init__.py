@@ -12,13 +12,23 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, cast
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from call_logs.errors import ConfigError, ProviderError
 from call_logs.model import Call
@@ -49,11 +59,18 @@ def _printable(secret: SecretStr) -> SecretStr:
     return secret
 
 
+_ORIGIN = re.compile(
+    r"(?P<scheme>(?i:https?))://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*/?"
+)
+_LAST_PORT = 65_535
+
+
 def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+    parts = _ORIGIN.fullmatch(url)
+    if parts is None or int(parts["port"] or 0) > _LAST_PORT:
         raise ValueError("must be a scheme, a host and an optional path, such as https://api.example.com")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    if parts["scheme"].lower() == "http" and not is_loopback(parts["host"].strip("[]")):
         raise ValueError("must be https, so that the credential does not travel in the clear")
     return url.rstrip("/")
 
@@ -83,15 +100,35 @@ class Settings(BaseModel):
 class Wire(BaseModel):
     """What a vendor sends: tolerant. Unknown fields are ignored; what any source shows missing is optional."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, defer_build=True)
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, hide_input_in_errors=True, defer_build=True, coerce_numbers_to_str=True
+    )
+
+
+def _or_none(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+Moment = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
+    AfterValidator(lambda moment: moment.astimezone(UTC)),
+]
+"""A vendor's time, in UTC. One that arithmetic could not bear (a zero date) counts as unreadable."""
+
+OR_NONE = WrapValidator(_or_none)
+"""Annotates a wire field that a call can do without: None where it cannot be read."""
 
 
 @dataclass(frozen=True)
 class Connection:
     """How a vendor is reached.
 
-    `rate` is (requests, seconds) that are never exceeded in any such span. `posts` names the paths that may be POSTed
-    to; all else is GET. `explain` turns a refusal (status, the vendor's words in lower case) into our next step.
+    `rate` is (requests, seconds): so many may go at once, and as many again, spread evenly, in each such span; any
+    one span sees fewer than twice as many. `posts` names the paths that may be POSTed to; all else is GET. `explain` turns a refusal (status, the vendor's words in lower case) into our next step.
     """
 
     title: str
@@ -212,14 +249,19 @@ def read_each(model: type[W], records: Iterable[Any], id_field: str = "id") -> t
             read.append(model.model_validate(record))
         except ValidationError as error:
             identifier = cast("dict[str, Any]", record).get(id_field) if isinstance(record, dict) else None
-            unreadable.append(Unreadable(str(identifier)[:128] if identifier else None, fields_at_fault(error)))
+            known = isinstance(identifier, str | int) and identifier
+            unreadable.append(Unreadable(str(identifier)[:128] if known else None, fields_at_fault(error)))
     return read, unreadable
 
 
 def fields_at_fault(error: ValidationError) -> tuple[str, ...]:
-    """The names of the fields, never what they held."""
-    found = (".".join(str(part) for part in issue["loc"]) or "the whole" for issue in error.errors(include_input=False))
+    """The names of the fields, never what they held; a key that is no plain name may be a customer's words: `?`."""
+    found = (".".join(map(_plain, issue["loc"])) or "the whole" for issue in error.errors(include_input=False))
     return tuple(dict.fromkeys(found))
+
+
+def _plain(part: str | int) -> str:
+    return str(part) if isinstance(part, int) or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,40}", part) else "?"
 
 
 @functools.cache
@@ -233,7 +275,10 @@ def discover() -> Mapping[str, type[AnyProvider]]:
         if not module.name.startswith("_"):
             _admit(found, _provider_of(module.name))
     for entry in entry_points(group="call_logs.providers"):
-        _admit(found, entry.load())
+        try:
+            _admit(found, entry.load())
+        except (ImportError, AttributeError):
+            raise ConfigError(f"The provider {entry.name} cannot be loaded; uninstall or repair its package.") from None
     return found
 
 

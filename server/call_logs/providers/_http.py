@@ -24,7 +24,15 @@ import stamina
 from aiolimiter import AsyncLimiter
 from pydantic import ValidationError
 
-from call_logs.errors import AuthFailed, ProviderError, RateLimited, Rejected, Unavailable, UnexpectedPayload
+from call_logs.errors import (
+    AuthFailed,
+    ConfigError,
+    ProviderError,
+    RateLimited,
+    Rejected,
+    Unavailable,
+    UnexpectedPayload,
+)
 from call_logs.providers import Connection, Wire, fields_at_fault, is_loopback
 from call_logs.text import clean_tree
 
@@ -53,13 +61,19 @@ class Api:
         self._base = urlsplit(connection.base_url)
         self._who = f"{connection.account} ({connection.title})"
         self._limiter = AsyncLimiter(*connection.rate)
-        self._client = httpx.AsyncClient(
-            headers={**connection.headers, "accept": "application/json", "accept-encoding": "gzip, deflate"},
-            timeout=DEADLINE_SECONDS,
-            follow_redirects=False,
-            # A proxy of the environment is for the vendor, not for a stand-in on this machine.
-            trust_env=not is_loopback(self._base.hostname or ""),
-        )
+        try:
+            self._client = httpx.AsyncClient(
+                headers={**connection.headers, "accept": "application/json", "accept-encoding": "gzip, deflate"},
+                timeout=DEADLINE_SECONDS,
+                follow_redirects=False,
+                # A proxy of the environment is for the vendor, not for a stand-in on this machine.
+                trust_env=not is_loopback(self._base.hostname or ""),
+            )
+        except (ImportError, ValueError, OSError):
+            raise ConfigError(
+                "This machine's proxy or certificate variables (HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE) cannot be used. "
+                "Set an http:// or https:// proxy and an existing file, or unset them."
+            ) from None
         self.trouble: ProviderError | None = None
 
     async def get(self, path: str, into: type[W], params: Mapping[str, str | int] | None = None, **ids: str) -> W:
@@ -120,6 +134,8 @@ class Api:
             try:
                 with anyio.fail_after(DEADLINE_SECONDS):
                     async with self._client.stream(method, url, **request) as response:
+                        if not response.is_success:
+                            raise self._refusal(response, await self._words(response))
                         return self._read(response, await self._body(response), into)
             except TimeoutError:
                 raise Unavailable(
@@ -132,6 +148,14 @@ class Api:
                     "Check this machine's network and the vendor's status page; it is tried again by itself.",
                 ) from None
 
+    async def _words(self, response: httpx.Response) -> str:
+        """What the vendor says to a refusal, in lower case. The status counts even where this cannot be read."""
+        try:
+            body = await self._body(response)
+        except (ProviderError, httpx.TransportError):
+            return ""
+        return body[:2000].decode("utf-8", "replace").lower()
+
     async def _body(self, response: httpx.Response) -> bytes:
         """The decoded body, at most `MAX_BODY_BYTES` of it."""
         encoding = response.headers.get("content-encoding", "").strip().lower()
@@ -139,7 +163,9 @@ class Api:
             raise self._unexpected("an encoding that was not asked for")
         inflate = zlib.decompressobj(47 if "gzip" in encoding else zlib.MAX_WBITS) if encoding in _INFLATED else None
         body = bytearray()
+        begun = False
         async for chunk in response.aiter_raw():
+            begun = True
             data = chunk
             while data:
                 try:
@@ -149,13 +175,13 @@ class Api:
                 data = inflate.unconsumed_tail if inflate else b""
                 if len(body) > MAX_BODY_BYTES:
                     raise self._unexpected(f"more than {MAX_BODY_BYTES // 1024 // 1024} MiB in one answer")
-        if inflate and body and not inflate.eof:
+            if inflate and inflate.unused_data:
+                break  # what follows the end is not read: zlib would keep all of it
+        if inflate and begun and not inflate.eof:
             raise self._cut_short()
         return bytes(body)
 
     def _read(self, response: httpx.Response, body: bytes, into: type[W]) -> W:
-        if not response.is_success:
-            raise self._refusal(response, body)
         kind = response.headers.get("content-type", "application/json").lower()
         if "json" not in kind:
             raise self._unexpected("something that is not JSON")
@@ -169,11 +195,11 @@ class Api:
             fields = fields_at_fault(error)
             raise self._unexpected(f"fields we cannot read: {', '.join(fields[:5])}", fields) from None
 
-    def _refusal(self, response: httpx.Response, body: bytes) -> ProviderError:
+    def _refusal(self, response: httpx.Response, words: str) -> ProviderError:
         """The error that a status other than 2xx means. The vendor's words choose our next step, and are not shown."""
         status = response.status_code
         _log.info("%s answered %d", self._who, status)
-        advice = self._connection.explain(status, body[:2000].decode("utf-8", "replace").lower())
+        advice = self._connection.explain(status, words)
         if status in _CREDENTIAL:
             return AuthFailed(
                 f"{self._who} refused the credential (HTTP {status}).",
@@ -236,6 +262,6 @@ def retry_after(value: str | None) -> float | None:
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS) if seconds == seconds else None  # noqa: PLR0124 - NaN

@@ -11,17 +11,19 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from call_logs.errors import AuthFailed, Rejected, UnexpectedPayload
 from call_logs.model import Action, ActionKind, Call, Scalar, Speaker, Status, Turn
 from call_logs.phones import e164
 from call_logs.providers import (
     FEATURES,
+    OR_NONE,
     Connection,
     Identifier,
+    Moment,
     Page,
     Provider,
     Secret,
@@ -44,6 +46,9 @@ NAMES_AGE_SECONDS = 3600.0
 
 NO_SUCH_CALL = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 """What an unknown id is answered with is not documented; none of these is retried."""
+
+STALE_PAGES = 5
+"""Pages without a new row, one after another, that end a reading: so many may be due to rows that moved meanwhile."""
 
 MAX_EXTRACTED = 500
 """Characters of an extracted value that are kept."""
@@ -86,38 +91,52 @@ class HighLevelSettings(Settings):
 
 class _Action(Wire):
     action_id: str | None = Field(None, alias="actionId")
-    kind: str = Field("unknown", alias="actionType")
+    kind: str | None = Field(None, alias="actionType")
     name: str | None = Field(None, alias="actionName")
     parameters: dict[str, Any] | None = Field(None, alias="actionParameters")
-    executed_at: AwareDatetime | None = Field(None, alias="executedAt")
+    executed_at: Annotated[Moment | None, OR_NONE] = Field(None, alias="executedAt")
+
+
+_Offset = Annotated[float, Field(ge=0, le=1_000_000)]
 
 
 class _Turn(Wire):
     role: str | None = None
     content: str | None = None
-    start: float | None = Field(None, alias="startTime")
+    start: Annotated[_Offset | None, OR_NONE] = Field(None, alias="startTime")
     tool_name: str | None = Field(None, alias="toolName")
     tool_type: str | None = Field(None, alias="toolType")
 
 
 class _Log(Wire):
     id: str = Field(min_length=1, max_length=128)
-    created_at: AwareDatetime = Field(alias="createdAt")
+    created_at: Moment = Field(alias="createdAt")
     agent_id: str | None = Field(None, alias="agentId")
     duration: float | None = None
     trial: bool | None = Field(None, alias="trialCall")
     actions: list[_Action] | None = Field(None, alias="executedCallActions")
     summary: str | None = None
     transcript: str | None = None
-    timed: list[_Turn] | None = Field(None, alias="transcriptWithToolCalls")
+    timed: Annotated[list[_Turn] | None, OR_NONE] = Field(None, alias="transcriptWithToolCalls")  # not documented
     from_number: str | None = Field(None, alias="fromNumber")
     extracted: dict[str, Any] | None = Field(None, alias="extractedData")
 
 
-class _Logs(Wire):
-    logs: list[Any] = Field(default_factory=list[Any], alias="callLogs")
-    total: int | None = None
-    page_size: int | None = Field(None, alias="pageSize")
+class _Listing(Wire):
+    total: Annotated[int | None, OR_NONE] = None
+    page_size: Annotated[int | None, OR_NONE] = Field(None, alias="pageSize")
+
+    def goes_on(self, rows: int, seen: int) -> bool:
+        """Whether another page may follow: after a short one too, until the vendor's count says that all were seen.
+
+        The count may be too high (it ignores filters), and pages smaller than was asked for.
+        """
+        full = rows >= min(PAGE_SIZE, self.page_size or PAGE_SIZE)
+        return rows > 0 and (full or self.total is None or self.total > seen)
+
+
+class _Logs(_Listing):
+    logs: list[Any] = Field(alias="callLogs")
 
 
 class _Agent(Wire):
@@ -125,7 +144,7 @@ class _Agent(Wire):
     name: str | None = Field(None, alias="agentName")
 
 
-class _Agents(Wire):
+class _Agents(_Listing):
     agents: list[Any] = Field(default_factory=list[Any])
 
 
@@ -163,37 +182,28 @@ class HighLevel(Provider[HighLevelSettings]):
         self, since: datetime, until: datetime | None = None, resume: str | None = None
     ) -> AsyncIterator[Page]:
         """Pages of 50. Date filters are sent but not believed: reported live as ignored, so rows are compared again."""
-        place = _Place.read(resume) or _Place.first(since, until)
-        seen: set[str] = set()
-        oldest: datetime | None = None
-        ordered = True
-        while True:
+        place = _Place.read(resume, since) or _Place.first(since, until)
+        met = _Met()
+        more = True
+        while more:
             answer = await self.api.get(LOGS, _Logs, self._params(place.page, PAGE_SIZE, place))
             names = await self._agent_names()
             logs, unreadable = read_each(_Log, answer.logs)
-            fresh = {log.id for log in logs} - seen
-            if answer.logs and not fresh and not unreadable:
+            new = met.rows(answer.logs, logs)
+            if answer.logs and met.stale >= STALE_PAGES:
                 raise UnexpectedPayload(
                     f"{self.account} ({self.title}) gave the same page again and again.",
                     "The pass stopped there and is tried again later; report it if it stays.",
                 )
-            for log in logs:
-                ordered = ordered and (oldest is None or log.created_at <= oldest)
-                oldest = log.created_at if oldest is None else min(oldest, log.created_at)
-            # Rows are newest first in every capture, though nowhere documented: only an order that was seen may end early.
-            past = ordered and oldest is not None and oldest < since
-            more = not past and self._goes_on(answer, len(seen | fresh))
-            place = place.after()
-            kept = [log for log in logs if log.id in fresh and log.created_at >= since and _before(log, until)]
-            seen |= fresh
+            moved = met.fewer(answer.total)
+            more = moved or (not met.past(since) and answer.goes_on(len(answer.logs), len(met.ids)))
+            place = place.before() if moved else place.after()
             yield Page(
-                tuple(self._call(log, names) for log in kept),
-                reached=None if not ordered else oldest if more else since,
+                tuple(self._call(log, names) for log in new if log.created_at >= since and _before(log, until)),
+                reached=since if not more else None if moved else met.reached(until),
                 resume=place.written() if more else None,
                 unreadable=tuple(unreadable),
             )
-            if not more:
-                return
 
     async def get(self, vendor_call_id: str) -> Call | None:
         """The single call. Poorer than its list row, so it never replaces one (`model.merged`)."""
@@ -203,6 +213,10 @@ class HighLevel(Provider[HighLevelSettings]):
             )
         except Rejected as error:
             if error.http_status in NO_SUCH_CALL:
+                return None
+            raise
+        except UnexpectedPayload as error:
+            if error.fields == ("the whole",):  # `null`: one of the answers reported for an unknown id
                 return None
             raise
         return self._call(log, await self._agent_names())
@@ -217,13 +231,6 @@ class HighLevel(Provider[HighLevelSettings]):
             params |= {"startDate": place.start_ms, "endDate": place.end_ms}
         return params
 
-    def _goes_on(self, answer: _Logs, seen: int) -> bool:
-        """Whether another page may follow. A short page ends, unless the vendor counts more calls than were seen."""
-        if not answer.logs:
-            return False
-        full = len(answer.logs) >= min(PAGE_SIZE, answer.page_size or PAGE_SIZE)
-        return full or (answer.total is not None and answer.total > seen)
-
     async def _agent_names(self) -> Mapping[str, str]:
         """Agent ids to names, asked for once an hour.
 
@@ -236,14 +243,16 @@ class HighLevel(Provider[HighLevelSettings]):
 
     async def _read_agent_names(self) -> dict[str, str]:
         names: dict[str, str] = {}
+        seen: set[str] = set()
         page = 1
         try:
             while True:
                 answer = await self.api.get(AGENTS, _Agents, self._params(page, PAGE_SIZE))
                 agents, _ = read_each(_Agent, answer.agents)
-                new = {agent.id: agent.name for agent in agents if agent.name and agent.id not in names}
-                names |= new
-                if len(answer.agents) < PAGE_SIZE or not new:
+                new = {agent.id for agent in agents} - seen
+                seen |= new
+                names |= {agent.id: agent.name for agent in agents if agent.name}
+                if not new or not answer.goes_on(len(answer.agents), len(seen)):
                     return names
                 page += 1
         except (AuthFailed, Rejected, UnexpectedPayload):
@@ -256,14 +265,16 @@ class HighLevel(Provider[HighLevelSettings]):
     def _advice(self, status: int, words: str) -> str | None:
         """What to fix, from the vendor's words (reported live) for 400, 401 and 403."""
         token, location = self.name_of("token"), self.name_of("location_id")
+        if "user type" in words or "authclass" in words:
+            return f"{token} must hold a sub-account (location) token, not an agency one; replace it, then restart."
+        if "version" in words:
+            return "The vendor no longer knows the API version that this program asks for; update call-logs-mcp."
         if "scope" in words:
             return f"Give the token in {token} the scope voice-ai-dashboard.readonly, then restart."
         if "access to this location" in words or (status == HTTPStatus.BAD_REQUEST and "location" in words):
             return (
                 f"The token in {token} belongs to another location than {location}; set them as a pair, then restart."
             )
-        if "user type" in words or "authclass" in words:
-            return f"{token} must hold a sub-account (location) token, not an agency one; replace it, then restart."
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return f"Check {token} and {location} (a Private Integration Token of that location), then restart."
         return None
@@ -282,18 +293,74 @@ class _Place:
         return cls(1, _ms(since - day), _ms((until or datetime.now(UTC)) + day))
 
     @classmethod
-    def read(cls, resume: str | None) -> "_Place | None":
-        """One page before the one written: calls deleted meanwhile have moved the rest forward."""
-        if resume is None:
+    def read(cls, resume: str | None, since: datetime) -> "_Place | None":
+        """One page before the one written: calls deleted meanwhile have moved the rest forward.
+
+        None where it cannot be gone on from: it was written in another form, or for a window that begins later.
+        """
+        try:
+            page, start_ms, end_ms = map(int, json.loads(resume or "[]"))
+        except (TypeError, ValueError):
             return None
-        page, start_ms, end_ms = json.loads(resume)
-        return cls(max(1, page - 1), start_ms, end_ms)
+        return cls(page, start_ms, end_ms).before() if start_ms <= _ms(since) else None
+
+    def before(self) -> "_Place":
+        return _Place(max(1, self.page - 1), self.start_ms, self.end_ms)
 
     def after(self) -> "_Place":
         return _Place(self.page + 1, self.start_ms, self.end_ms)
 
     def written(self) -> str:
         return json.dumps([self.page, self.start_ms, self.end_ms])
+
+
+class _Met:
+    """What one reading of the list has met: rows, their order, and how many the vendor counted.
+
+    Rows are newest first in every capture, though nowhere documented: only an order that was seen may end early.
+    """
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+        self.stale = 0
+        self._oldest: datetime | None = None
+        self._ordered = True
+        self._fewest: int | None = None
+
+    def rows(self, records: Sequence[Any], logs: Sequence[_Log]) -> list[_Log]:
+        """Those of a page's rows that were not met before. Rows come again when newer calls have moved them."""
+        fresh = {_identity(record) for record in records} - self.ids
+        self.ids |= fresh
+        self.stale = 0 if fresh else self.stale + 1
+        new = list({log.id: log for log in logs if log.id in fresh}.values())
+        for log in new:
+            self._ordered = self._ordered and (self._oldest is None or log.created_at <= self._oldest)
+            self._oldest = log.created_at if self._oldest is None else min(self._oldest, log.created_at)
+        return new
+
+    def fewer(self, total: int | None) -> bool:
+        """Whether the vendor counts fewer calls than ever: some were deleted, and later rows moved a page forward."""
+        if total is None:
+            return False
+        fewer = self._fewest is not None and total < self._fewest
+        self._fewest = total if self._fewest is None else min(total, self._fewest)
+        return fewer
+
+    def past(self, since: datetime) -> bool:
+        """Whether all that follows began before `since`."""
+        return self._ordered and self._oldest is not None and self._oldest < since
+
+    def reached(self, until: datetime | None) -> datetime | None:
+        """Down to where all calls before `until` have been listed; None where the order does not tell."""
+        if not self._ordered or self._oldest is None:
+            return None
+        return self._oldest if until is None else min(self._oldest, until)
+
+
+def _identity(record: Any) -> str:
+    row: Any = record
+    found = row.get("id") if isinstance(record, dict) else None
+    return str(found) if isinstance(found, str | int) and found else repr(row)
 
 
 def _ms(moment: datetime) -> int:
@@ -315,7 +382,7 @@ def to_call(log: _Log, account: str, agent_name: str | None) -> Call:
         vendor_call_id=log.id,
         status=Status.COMPLETED if duration or turns else Status.UNKNOWN,
         from_number=e164(log.from_number),
-        started_at=log.created_at.astimezone(UTC),
+        started_at=log.created_at,
         duration_seconds=duration,
         agent_id=log.agent_id,
         agent_name=agent_name,
@@ -333,7 +400,7 @@ def _timed_turns(timed: Sequence[_Turn]) -> tuple[Turn, ...]:
             n=n,
             speaker=SPEAKERS[turn.role or ""],
             text=(turn.content or "").strip(),
-            offset_seconds=turn.start if turn.start is not None and turn.start >= 0 else None,
+            offset_seconds=turn.start,
         )
         for n, turn in enumerate(timed, 1)
     )
@@ -369,7 +436,7 @@ def _actions(log: _Log, turns: tuple[Turn, ...]) -> tuple[Action, ...]:
                 kind=kind,
                 vendor_kind=event.tool_type or "",
                 name=event.tool_name or event.tool_type or "",
-                executed_at=log.created_at.astimezone(UTC) + timedelta(seconds=event.start),
+                executed_at=log.created_at + timedelta(seconds=event.start),
                 turn=spoken[-1] if spoken else None,
             )
         )
@@ -379,12 +446,13 @@ def _actions(log: _Log, turns: tuple[Turn, ...]) -> tuple[Action, ...]:
 
 
 def _action(action: _Action) -> Action:
+    kind = action.kind or "unknown"
     return Action(
-        kind=ACTION_KINDS.get(action.kind, ActionKind.OTHER),
-        vendor_kind=action.kind,
-        name=action.name or action.kind,
-        executed_at=action.executed_at.astimezone(UTC) if action.executed_at else None,
-        details=_details(action.parameters or {}, DETAILS.get(action.kind, {})),
+        kind=ACTION_KINDS.get(kind, ActionKind.OTHER),
+        vendor_kind=kind,
+        name=action.name or kind,
+        executed_at=action.executed_at,
+        details=_details(action.parameters or {}, DETAILS.get(kind, {})),
     )
 
 

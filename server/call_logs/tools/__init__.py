@@ -4,17 +4,18 @@ A tool never calls a vendor: it freshens (bounded), asks the store, and answers 
 share: what a tool is given, and the boundary at which our errors, and only ours, become text for a model.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from call_logs.errors import CallLogsError
 from call_logs.store import Store
@@ -36,6 +37,7 @@ class App:
 
 
 Ctx = Context[App]
+_NOT_IN_ENUM = ("enum", "literal_error")
 MOST_NAME = 40
 """Characters of an unknown argument's name that an error repeats."""
 
@@ -47,6 +49,13 @@ def app_of(ctx: Ctx) -> App:
 
 class StrictTool(Tool):
     """A tool that refuses unknown arguments by name and shows a model no error but ours."""
+
+    answers: type[BaseModel] | None = Field(default=None, exclude=True)
+
+    @functools.cached_property
+    def output_schema(self) -> dict[str, Any] | None:
+        """What `structuredContent` looks like. Made when a client asks for the list, not when the server starts."""
+        return without_titles(self.answers.model_json_schema()) if self.answers else None
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         """Run the function. Raises `ToolError` with a text of ours; the SDK hides whatever else is raised."""
@@ -71,16 +80,22 @@ class StrictTool(Tool):
         if issue["type"] == "missing":
             return f"{self.name} needs the argument {name}."
         form = self.parameters["properties"].get(name, {})
-        allowed = ", ".join(str(word) for word in form.get("enum", ())) or issue["msg"].removeprefix("Input should be ")
-        return f"The argument {name} of {self.name} does not fit: it should be {allowed}."
+        words = ", ".join(str(word) for word in form.get("items", form).get("enum", ()))
+        wanted = f"one of {words}" if words and issue["type"] in _NOT_IN_ENUM else issue["msg"]
+        return f"The argument {name} of {self.name} does not fit: {wanted}."
 
 
-def strict(function: Callable[..., Any], title: str) -> Tool:
-    """The function as a read-only tool with a compact schema: no titles, no nulls, enums in place."""
+def strict(function: Callable[..., Any], title: str, answers: type[BaseModel]) -> Tool:
+    """The function as a read-only tool with a compact schema: no titles, no nulls, enums in place.
+
+    `answers` is the form of its structured answers.
+    """
     annotations = ToolAnnotations(
         title=title, read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
     )
     tool = StrictTool.from_function(function, title=title, annotations=annotations)
+    assert isinstance(tool, StrictTool)  # noqa: S101 - made by its own class
+    tool.answers = answers
     tool.description = " ".join((function.__doc__ or "").split())
     tool.parameters = compact(tool.parameters) | {"additionalProperties": False}
     return tool
@@ -89,6 +104,16 @@ def strict(function: Callable[..., Any], title: str) -> Tool:
 def compact(schema: dict[str, Any]) -> dict[str, Any]:
     """A JSON Schema without what a model does not need: titles, null branches, null defaults, references."""
     return _compact(schema, schema.get("$defs", {}))
+
+
+def without_titles(node: Any) -> Any:
+    """A JSON Schema without its generated titles."""
+    if isinstance(node, list):
+        return [without_titles(part) for part in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    schema = cast("dict[str, Any]", node)
+    return {key: without_titles(value) for key, value in schema.items() if key != "title" or isinstance(value, dict)}
 
 
 def _compact(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -115,18 +140,18 @@ def _named(argument: str) -> str:
 
 def all_tools() -> list[Tool]:
     """The tools in the order in which they are listed."""
-    from call_logs.tools.count_calls import count_calls  # noqa: PLC0415 - they import this module
-    from call_logs.tools.get_call import get_call  # noqa: PLC0415
-    from call_logs.tools.list_accounts import list_accounts  # noqa: PLC0415
-    from call_logs.tools.list_calls import list_calls  # noqa: PLC0415
-    from call_logs.tools.search_transcripts import search_transcripts  # noqa: PLC0415
-    from call_logs.tools.summarize_call_actions import summarize_call_actions  # noqa: PLC0415
+    from call_logs.tools.count_calls import CountCalls, count_calls  # noqa: PLC0415 - they import this module
+    from call_logs.tools.get_call import GetCall, get_call  # noqa: PLC0415
+    from call_logs.tools.list_accounts import ListAccounts, list_accounts  # noqa: PLC0415
+    from call_logs.tools.list_calls import ListCalls, list_calls  # noqa: PLC0415
+    from call_logs.tools.search_transcripts import SearchTranscripts, search_transcripts  # noqa: PLC0415
+    from call_logs.tools.summarize_call_actions import SummarizeCallActions, summarize_call_actions  # noqa: PLC0415
 
     return [
-        strict(search_transcripts, "Search transcripts"),
-        strict(list_calls, "List calls"),
-        strict(get_call, "Get a call"),
-        strict(summarize_call_actions, "Summarize call actions"),
-        strict(count_calls, "Count calls"),
-        strict(list_accounts, "List accounts"),
+        strict(search_transcripts, "Search transcripts", SearchTranscripts),
+        strict(list_calls, "List calls", ListCalls),
+        strict(get_call, "Get a call", GetCall),
+        strict(summarize_call_actions, "Summarize call actions", SummarizeCallActions),
+        strict(count_calls, "Count calls", CountCalls),
+        strict(list_accounts, "List accounts", ListAccounts),
     ]

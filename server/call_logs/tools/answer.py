@@ -15,7 +15,7 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict
 
 from call_logs.errors import BadQuery
-from call_logs.model import Scalar
+from call_logs.model import Scalar, customer_number
 from call_logs.store import Filter, Row
 from call_logs.sync import Health
 from call_logs.text import clean_tree, defang, fence, new_mark, short
@@ -42,13 +42,19 @@ NO_ACCOUNT = (
     ),
 )
 
+MOST_KINDS = 4
+"""Kinds of actions that a row names in the text; the structured row has all."""
+
+NOBODY = "none"
+"""Stands for the missing account where there is none."""
+
 T = TypeVar("T")
 
 
 class Part(BaseModel):
     """Part of a structured answer; None is left out."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class WindowPart(Part):
@@ -146,16 +152,23 @@ def row_part(row: Row, zone: ZoneInfo, summary: str | None = None) -> CallPart:
     )
 
 
-def row_line(row: Row, zone: ZoneInfo) -> str:
-    """A row for the text channel, at most some 35 tokens beside its id."""
-    parts = [show(row.started_at, zone), show_seconds(row.duration_seconds)]
+def row_line(row: Row, zone: ZoneInfo, now: datetime) -> str:
+    """A row for the text channel, at most 35 tokens beside its id; the year only where it is not this one."""
+    there = row.started_at.astimezone(zone)
+    year = "" if there.year == now.astimezone(zone).year else f"{there:%Y} "
+    parts = [f"{year}{there:%b %d %H:%M} {offset(there)}", show_seconds(row.duration_seconds)]
     parts += [str(word) for word in (row.direction, row.status) if word != "unknown"]
-    if row.from_number or row.to_number:
-        parts.append(" → ".join(fact(number) or "?" for number in (row.from_number, row.to_number) if number))
-    tail = [word for word in (fact(row.agent), f"{row.turns} turns" if row.turns else "no transcript") if word]
-    if row.actions:
-        tail.append(", ".join(row.actions))
-    return f"{row.id} {' '.join(parts)} · {' · '.join(tail)}"
+    number = fact(customer_number(row.direction, row.from_number, row.to_number) or row.to_number)
+    done = " ".join(row.actions[:MOST_KINDS]) + (
+        f" +{len(row.actions) - MOST_KINDS}" if row.actions[MOST_KINDS:] else ""
+    )
+    tail = [number, fact(row.agent), f"{row.turns} turns" if row.turns else "no transcript", done]
+    return f"{row.id} {' '.join(parts)}, {', '.join(word for word in tail if word)}"
+
+
+def offset(moment: datetime) -> str:
+    """The moment's offset from UTC, as in "-05:00"."""
+    return moment.isoformat()[-6:]
 
 
 def window_part(window: Window, zone: ZoneInfo) -> WindowPart:
@@ -167,7 +180,7 @@ def window_words(window: Window, zone: ZoneInfo) -> str:
     """The window for the text channel."""
     since, until = window.since, window.until
     if since is None and until is None:
-        return f"all times ({zone.key})"
+        return f"at any time ({zone.key})"
     begin = f"from {show(since, zone)}" if since else "from the first call"
     return f"{begin} until {show(until, zone) if until else 'now'} ({zone.key})"
 
@@ -182,7 +195,7 @@ def coverage_of(app: App, which: Filter, names: Sequence[str] | None = None) -> 
         problem, next_step = NO_ACCOUNT
         return CoveragePart(
             complete=False,
-            accounts=[UnwellPart(account="none", state="not configured", problem=problem, next_step=next_step)],
+            accounts=[UnwellPart(account=NOBODY, state="not configured", problem=problem, next_step=next_step)],
         )
     healths = [app.sync.health(name, which.since, which.until) for name in names]
     unwell = [_unwell(health, app.zone) for health in healths if not health.covered]
@@ -231,8 +244,8 @@ def coverage_words(coverage: CoveragePart) -> str:
     as_of = f"As of {coverage.as_of}" if coverage.as_of else "Nothing read yet"
     parts = [f"{as_of}: {'complete' if coverage.complete else 'INCOMPLETE'}."]
     for unwell in coverage.accounts or ():
-        said = " ".join(part for part in (unwell.problem, unwell.next_step) if part)
-        parts.append(f"{unwell.account} is {unwell.state}: {said}" if said else f"{unwell.account} is {unwell.state}.")
+        who = f"{unwell.account} is {unwell.state}:" if unwell.account != NOBODY else ""
+        parts += [word for word in (who, unwell.problem, unwell.next_step) if word]
     if coverage.history_since:
         parts.append(f"Calls before {coverage.history_since} were not read; CALL_LOGS_HISTORY sets how far back.")
     if missing := coverage.missing_transcripts:

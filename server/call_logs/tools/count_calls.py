@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import anyio.to_thread
 from mcp.types import CallToolResult
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from call_logs.errors import BadQuery
 from call_logs.store import Group
@@ -47,6 +47,11 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 MOST_DIMENSIONS = 2
 
 
+def _listed(value: object) -> object:
+    """A single dimension for a list of one: models write it so."""
+    return [value] if isinstance(value, str) else value
+
+
 class GroupPart(Part):
     """Calls that share a key; durations in seconds over the calls that have one."""
 
@@ -69,7 +74,9 @@ class CountCalls(Part):
 
 async def count_calls(
     ctx: Ctx,
-    group_by: Annotated[list[Dimension], Field(max_length=MOST_DIMENSIONS, description="up to two")] = [],  # noqa: B006 - never changed; a published default
+    group_by: Annotated[
+        list[Dimension], BeforeValidator(_listed), Field(max_length=MOST_DIMENSIONS, description="up to two")
+    ] = [],  # noqa: B006 - never changed; a published default
     account: AccountArg = None,
     agent: AgentArg = None,
     phone: PhoneArg = None,
@@ -82,7 +89,7 @@ async def count_calls(
     action: ActionArg = None,
     include_tests: TestsArg = False,
     include_legs: LegsArg = False,
-) -> Annotated[CallToolResult, CountCalls]:
+) -> CallToolResult:
     """Count calls of all accounts, in groups: how many, answered, total and median seconds.
 
     For "how many", "busiest", "per day"; days and hours are the configured zone's. Use list_calls for the calls

@@ -22,15 +22,15 @@ AgentArg = Annotated[str | None, Field(description="agent id or part of its name
 PhoneArg = Annotated[str | None, Field(description="either side's number, any format, or its last 4+ digits")]
 SinceArg = Annotated[
     str | None,
-    Field(description="ISO 8601, today, yesterday, this|last week|month, or last N hours|days|weeks"),
+    Field(description="ISO 8601, today, yesterday, this|last week|month or last N hours|days|weeks"),
 ]
-UntilArg = Annotated[str | None, Field(description="as since; exclusive, but a date or past period is included whole")]
-DirectionArg = Annotated[Direction | None, Field()]
-StatusArg = Annotated[Status | None, Field()]
+UntilArg = Annotated[str | None, Field(description="end, exclusive; a bare date or past period counts whole")]
+DirectionArg = Annotated[Direction | None, Field(description="not every vendor tells")]
+StatusArg = Annotated[Status | None, Field(description="how far it got")]
 SecondsArg = Annotated[float | None, Field(ge=0)]
 ActionArg = Annotated[ActionKind | None, Field(description="calls in which this was executed")]
-TestsArg = Annotated[bool, Field()]
-LegsArg = Annotated[bool, Field()]
+TestsArg = Annotated[bool, Field(description="test calls too")]
+LegsArg = Annotated[bool, Field(description="legs of calls too")]
 CursorArg = Annotated[str | None, Field(description="next_cursor of the previous answer, same arguments")]
 
 

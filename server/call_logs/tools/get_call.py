@@ -123,7 +123,7 @@ async def get_call(
     call_id: Annotated[str, Field(description="id from list_calls or search_transcripts")],
     turns: Annotated[str | None, Field(description='"all", or a range such as 31-40 (next_turns)')] = None,
     around: Annotated[int | None, Field(ge=1, description="a turn, as search_transcripts gives it")] = None,
-) -> Annotated[CallToolResult, GetCall]:
+) -> CallToolResult:
     """Get one call: parties, outcome, summary, extracted values, executed actions and its transcript by turns.
 
     Without turns or around, as much of the transcript as fits a short answer; next_turns continues. Also says how often
@@ -299,7 +299,7 @@ def action_quotes(actions: Sequence[ActionPart]) -> list[str]:
 
 def _call_lines(part: WholeCallPart) -> list[str]:
     known = [
-        ("direction", part.direction),
+        ("direction", part.direction if part.direction != "unknown" else None),
         ("status", part.status + (f" ({part.vendor_status})" if part.vendor_status else "")),
         ("end reason", part.end_reason),
         ("SIP status", part.sip_status_code),
@@ -323,7 +323,7 @@ def _call_lines(part: WholeCallPart) -> list[str]:
 
 
 def _related_lines(app: App, call: Call, legs: Sequence[Row], total: int, earlier: Sequence[Row]) -> list[str]:
-    lines = ["Legs:", *(row_line(row, app.zone) for row in legs)] if legs else []
+    lines = ["Legs:", *(row_line(row, app.zone, app.now()) for row in legs)] if legs else []
     if total:
         times = "1 earlier call" if total == 1 else f"{total} earlier calls"
         lines.append(f"Same customer: {times}, the latest {show(earlier[0].started_at, app.zone)} ({earlier[0].id}).")

@@ -1,7 +1,5 @@
 """`list_accounts`: what there is to ask about, and how it stands."""
 
-from typing import Annotated
-
 import anyio.to_thread
 from mcp.types import CallToolResult
 
@@ -57,7 +55,7 @@ class ListAccounts(Part):
     coverage: CoveragePart
 
 
-async def list_accounts(ctx: Ctx) -> Annotated[CallToolResult, ListAccounts]:
+async def list_accounts(ctx: Ctx) -> CallToolResult:
     """List the connected accounts and agents: what each vendor gives, how many calls are held since when, what is wrong
     and how to fix it. Use it first when names are unknown or an answer is incomplete.
     """

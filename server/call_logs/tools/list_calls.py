@@ -77,8 +77,8 @@ async def list_calls(
     sort: Literal["newest", "oldest", "longest"] = "newest",
     limit: Annotated[int, Field(ge=1, le=100)] = DEFAULT_LIMIT,
     cursor: CursorArg = None,
-    with_summary: bool = False,
-) -> Annotated[CallToolResult, ListCalls]:
+    with_summary: Annotated[bool, Field(description="160 characters of the vendor's summary")] = False,
+) -> CallToolResult:
     """List phone calls of all accounts with time, parties, agent, outcome and executed actions, one row a call.
 
     Use search_transcripts to find what was said, count_calls for numbers, get_call for one call's transcript.
@@ -114,7 +114,8 @@ def _answer(
 ) -> CallToolResult:
     page = app.store.list_calls(question.which, sort=sort, limit=limit, after=after)
     summaries = app.store.summaries([row.key for row in page.rows]) if with_summary else {}
-    shown = [(row_line(row, app.zone), row_part(row, app.zone, summaries.get(row.key))) for row in page.rows]
+    now = app.now()
+    shown = [(row_line(row, app.zone, now), row_part(row, app.zone, summaries.get(row.key))) for row in page.rows]
     budget = DEFAULT_CHARACTERS if limit <= DEFAULT_LIMIT else MOST_CHARACTERS
     fit = fitting(shown, budget, lambda one: one[0] + (one[1].summary or ""), lambda one: dumped(one[1]))
     cursor = None

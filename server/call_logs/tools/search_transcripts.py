@@ -106,7 +106,7 @@ async def search_transcripts(
     sort: Literal["relevance", "newest"] = "relevance",
     limit: Annotated[int, Field(ge=1, le=50)] = DEFAULT_LIMIT,
     cursor: CursorArg = None,
-) -> Annotated[CallToolResult, SearchTranscripts]:
+) -> CallToolResult:
     """Search what was said in calls of all accounts: one hit a call, with the exact quote, its turn and its neighbours.
 
     Read more around a hit with get_call(call_id, around=turn). Try synonyms with OR when little is found.

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from call_logs.errors import BadQuery
 from call_logs.model import Call
-from call_logs.promises import unkept
 from call_logs.store import Filter
 from call_logs.text import defang
 from call_logs.times import show_seconds
@@ -110,7 +109,7 @@ async def summarize_call_actions(
     action: ActionArg = None,
     include_tests: TestsArg = False,
     include_legs: LegsArg = False,
-) -> Annotated[CallToolResult, SummarizeCallActions]:
+) -> CallToolResult:
     """Say what was done: one call's executed actions (transfers, messages, bookings …) with the turn of each, and what
     the agent promised but did not execute; or, without call_id, executed actions grouped over many calls.
 
@@ -154,6 +153,8 @@ async def summarize_call_actions(
 
 
 def _one(app: App, call: Call) -> CallToolResult:
+    from call_logs.promises import unkept  # noqa: PLC0415 - its patterns take a while to compile
+
     reported = "actions" in app.sync.account(call.account).provider.gives or bool(call.actions)
     actions = action_parts(app, call)
     promises = [
