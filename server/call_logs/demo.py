@@ -15,9 +15,13 @@ from call_logs.config import Config
 QUESTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("What is connected, and is it complete?", "list_accounts", {}),
     (
-        "Which callers asked for a refund yesterday or today, and what exactly did they say?",
+        "Which callers asked for their money back yesterday or today, and what exactly did they say?",
         "search_transcripts",
-        {"query": 'refund OR refunded OR reembolso OR "money back"', "speaker": "customer", "since": "yesterday"},
+        {
+            "query": 'refund* OR "money back" OR reimburs* OR reverse OR devuelv* OR reembols*',
+            "speaker": "customer",
+            "since": "yesterday",
+        },
     ),
     (
         "Which calls were transferred to a person this week?",

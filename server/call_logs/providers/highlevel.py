@@ -354,7 +354,9 @@ class _Met:
         """Down to where all calls before `until` have been listed; None where the order does not tell."""
         if not self._ordered or self._oldest is None:
             return None
-        return self._oldest if until is None else min(self._oldest, until)
+        # The next page may begin with a call of the very same moment.
+        reached = self._oldest + timedelta(microseconds=1)
+        return reached if until is None else min(reached, until)
 
 
 def _identity(record: Any) -> str:

@@ -41,11 +41,9 @@ def ranked(texts: Sequence[tuple[int, str]], terms: Sequence[Weighted]) -> list[
     scored = sorted(((_bm25(text, terms, mean), call, text) for call, text in texts), reverse=True)
     if len(terms) > 1:
         best = [(score + best_turn_score(text, terms), call, text) for score, call, text in scored[:RERANKED]]
-        lift = scored[RERANKED][0] if len(scored) > RERANKED else -math.inf
-        scored = (
-            sorted(((max(score, lift), call, text) for score, call, text in best), reverse=True) + scored[RERANKED:]
-        )
-    return [(round(score, 6), call) for score, call, _ in scored]
+        scored = best + scored[RERANKED:]
+    # Rounded before sorted: a cursor holds the rounded score.
+    return sorted(((round(score, 6), call) for score, call, _ in scored), reverse=True)
 
 
 def best_turn_score(text: str, terms: Sequence[Weighted]) -> float:

@@ -8,9 +8,12 @@ power cut.
 
 import contextlib
 import hashlib
+import logging
+import math
 import os
 import sqlite3
 import threading
+import time
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
@@ -20,7 +23,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from call_logs.errors import StoreError
-from call_logs.model import ActionKind, Call, Direction, Status, customer_number, merged
+from call_logs.model import ActionKind, Call, Direction, Speaker, Status, customer_number, merged
 from call_logs.store import (
     RANKED,
     AccountRow,
@@ -41,13 +44,18 @@ from call_logs.store import (
 )
 from call_logs.store.query import Query, Term
 from call_logs.store.ranking import Weighted, best_turn, needle, ranked, weight
-from call_logs.store.words import TOKENISER_VERSION, TURN, tokens
+from call_logs.store.words import TOKENISER_VERSION, TURN, fold, tokens
 
 SLOTS = 256
 """Calls that can begin in the same second before keys spill into the next one."""
 
-_SPEAKER_COLUMNS = {"customer": "customer", "agent": "agent"}
-_OTHERS = "other"
+BUSY_SECONDS = 15.0
+"""How long a connection waits for another process."""
+
+_SPOKEN = ("customer", "agent", "system", "unknown")
+"""The index has a column for each speaker, by the speaker's name."""
+
+_ANYBODY = f"{{{' '.join(_SPOKEN)}}}"
 _COUNTED = 20_000
 """A word in more calls than this weighs as if in this many: counting on costs time and changes no order."""
 
@@ -74,7 +82,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX call_status ON call(status, id);
     CREATE INDEX call_from ON call(from_tail, id);
     CREATE INDEX call_to ON call(to_tail, id);
-    CREATE INDEX call_duration ON call(duration, id);
+    CREATE INDEX call_duration ON call(coalesce(duration, 0), id);
     CREATE INDEX call_parent ON call(account, parent) WHERE parent IS NOT NULL;
     CREATE INDEX call_silent ON call(account, id) WHERE turns = 0;
     CREATE TABLE content(id INTEGER PRIMARY KEY REFERENCES call(id), body BLOB NOT NULL);
@@ -84,7 +92,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE unreadable(
         account INTEGER NOT NULL REFERENCES account(id), vendor_id TEXT NOT NULL, fields TEXT NOT NULL,
         seen_ms INTEGER NOT NULL, PRIMARY KEY(account, vendor_id)) WITHOUT ROWID;
-    CREATE VIRTUAL TABLE words USING fts5(customer, agent, other, filters, tokenize='ascii');
+    CREATE VIRTUAL TABLE words USING fts5(customer, agent, system, unknown, filters, tokenize='ascii');
     """,
 )
 
@@ -93,29 +101,37 @@ _ROW = """
     call.status, call.from_number, call.to_number, coalesce(agent.name, agent.vendor_id), call.turns, call.actions
 """
 _FROM = "call JOIN account ON account.id = call.account LEFT JOIN agent ON agent.id = call.agent"
+_OURS = {"setting", "account", "call"}
+"""Tables that every version has."""
+
+_log = logging.getLogger(__name__)
 
 
 class SQLiteStore(Store):
-    """One file, many readers (a connection a thread), one writer at a time."""
+    """One file, many readers, one writer at a time. A connection serves one question at a time, whatever its thread."""
 
     def __init__(self, path: str | Path) -> None:
-        """Open or create the file (0600). Raises `StoreError` for a file from a newer version or none at all."""
+        """Open or create the file (0600). Raises `StoreError` for a file from a newer version or none of ours."""
         self._path = Path(path).expanduser()
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._opening = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._lending = threading.Lock()
         self._writing = threading.RLock()
-        with _told(self._path):
-            self._create_file()
+        self._closed = False
+        try:
+            with _told(self._path):
+                self._create_file()
             self._migrate()
+        except StoreError:
+            self.close()
+            raise
 
     def close(self) -> None:
-        """Close every thread's connection."""
-        with self._opening:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
-        self._local = threading.local()
+        """Close the connections; one that is still answering closes when it is done."""
+        with self._lending:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
 
     # -- the file -----------------------------------------------------------------------------------------------
 
@@ -125,57 +141,68 @@ class SQLiteStore(Store):
             # Before SQLite does: the journals then inherit the mode.
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
 
-    def _connection(self) -> sqlite3.Connection:
-        held: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if held is not None:
-            return held
-        connection = sqlite3.connect(self._path, timeout=15, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA cache_size=-16384")
-        self._local.connection = connection
-        with self._opening:
-            self._connections.append(connection)
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            _to_wal(connection)
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA cache_size=-16384")
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+    @contextlib.contextmanager
+    def _connection(self) -> Generator[sqlite3.Connection]:
+        """A connection that nobody else uses. Worker threads come and go; what they opened serves the next."""
+        with self._lending:
+            if self._closed:
+                raise StoreError("The database is closed: the server is stopping. Start it again.")
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or self._connect()
+        try:
+            yield connection
+        finally:
+            if connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):  # the first failure is the one to tell
+                    connection.execute("ROLLBACK")
+            with self._lending:
+                keep = not self._closed and not connection.in_transaction
+                if keep:
+                    self._idle.append(connection)
+            if not keep:
+                connection.close()
 
     @contextlib.contextmanager
     def _reading(self) -> Generator[sqlite3.Connection]:
         """One snapshot for all statements of a question."""
-        with _told(self._path):
-            connection = self._connection()
+        with _told(self._path), self._connection() as connection:
             connection.execute("BEGIN")
-            try:
-                yield connection
-            finally:
-                connection.execute("ROLLBACK")
+            yield connection
 
     @contextlib.contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
-        with _told(self._path), self._writing:
-            connection = self._connection()
+        with _told(self._path), self._writing, self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
+            yield connection
             connection.execute("COMMIT")
 
     def _migrate(self) -> None:
-        connection = self._connection()
-        try:
-            connection.execute("CREATE VIRTUAL TABLE temp.probe USING fts5(x)")
-            connection.execute("DROP TABLE temp.probe")
-        except sqlite3.OperationalError as error:
-            raise StoreError(
-                f"This Python's SQLite ({sqlite3.sqlite_version}) has no FTS5 full-text search. "
-                "Use a Python from python.org or your system's packages."
-            ) from error
-        if self._version(connection) == len(MIGRATIONS):
+        with _told(self._path), self._connection() as connection:
+            try:
+                connection.execute("CREATE VIRTUAL TABLE temp.probe USING fts5(x)")
+                connection.execute("DROP TABLE temp.probe")
+            except sqlite3.OperationalError as error:
+                raise StoreError(
+                    f"This Python's SQLite ({sqlite3.sqlite_version}) has no FTS5 full-text search. "
+                    "Use a Python from python.org or your system's packages."
+                ) from error
+            current = self._version(connection) == len(MIGRATIONS) and self._tokeniser(connection) == TOKENISER_VERSION
+        if current:
             return
-        with self._transaction():
-            version = self._version(connection)
+        with self._transaction() as db:
+            version = self._version(db)
             if version > len(MIGRATIONS):
                 raise StoreError(
                     f"The database {self._path} was written by a newer call-logs-mcp (its version {version}, this "
@@ -183,14 +210,25 @@ class SQLiteStore(Store):
                 )
             for migration in MIGRATIONS[version:]:
                 for statement in migration.split(";"):
-                    connection.execute(statement)
-            connection.execute("INSERT OR IGNORE INTO setting VALUES('tokeniser', ?)", (str(TOKENISER_VERSION),))
-            connection.execute("INSERT OR IGNORE INTO setting VALUES('seq', '0')")
-            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+                    db.execute(statement)
+            db.execute("INSERT OR IGNORE INTO setting VALUES('tokeniser', ?)", (str(TOKENISER_VERSION),))
+            db.execute("INSERT OR IGNORE INTO setting VALUES('seq', '0')")
+            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            if self._tokeniser(db) != TOKENISER_VERSION:
+                _index_again(db)
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        """The number of migrations that were run. Raises `StoreError` for another program's database."""
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if tables and not tables >= _OURS:
+            raise StoreError(
+                f"The database {self._path} belongs to another program. Point CALL_LOGS_DATABASE at another file."
+            )
+        return connection.execute("PRAGMA user_version").fetchone()[0]
 
     @staticmethod
-    def _version(connection: sqlite3.Connection) -> int:
-        return connection.execute("PRAGMA user_version").fetchone()[0]
+    def _tokeniser(connection: sqlite3.Connection) -> int:
+        return int(connection.execute("SELECT value FROM setting WHERE name = 'tokeniser'").fetchone()[0])
 
     # -- accounts -----------------------------------------------------------------------------------------------
 
@@ -286,6 +324,10 @@ class SQLiteStore(Store):
             # Oldest first: the index flushes its buffer whenever a row id does not grow.
             for call in sorted(calls, key=lambda call: call.started_at):
                 _save_call(db, number[0], call, saved)
+            db.executemany(
+                "DELETE FROM unreadable WHERE account = ? AND vendor_id = ?",
+                [(number[0], call.vendor_call_id) for call in calls],
+            )
             for record in unreadable:
                 db.execute(
                     "INSERT OR REPLACE INTO unreadable VALUES(?, ?, ?, ?)",
@@ -294,7 +336,7 @@ class SQLiteStore(Store):
             if marks is not None:
                 db.execute(
                     "UPDATE account SET high_ms = ?, low_ms = ?, resume = ? WHERE id = ?",
-                    (_ms(marks.high), _ms(marks.low), marks.resume, number[0]),
+                    (_ms(marks.high), _ms_after(marks.low), marks.resume, number[0]),
                 )
         return saved
 
@@ -303,7 +345,7 @@ class SQLiteStore(Store):
     def call(self, accounts: Sequence[str], call_id: str) -> Call | None:
         """See `Store.call`."""
         account, _, vendor_id = call_id.partition("/")
-        if account not in accounts:
+        if account not in accounts or not _encodable(vendor_id):
             return None
         with self._reading() as db:
             row = db.execute(
@@ -317,20 +359,30 @@ class SQLiteStore(Store):
         """See `Store.legs`."""
         with self._reading() as db:
             found = db.execute(
-                f"SELECT {_ROW} FROM {_FROM} WHERE account.name = ? AND call.parent = ? ORDER BY call.id",
-                (call.account, call.vendor_call_id),
+                f"SELECT {_ROW} FROM {_FROM} WHERE account.name = :account AND call.parent = :id AND call.vendor_id <> :id"
+                " ORDER BY call.id",
+                {"account": call.account, "id": call.vendor_call_id},
             )
             return [_row(row) for row in found]
 
     def earlier(self, accounts: Sequence[str], call: Call, limit: int) -> tuple[int, list[Row]]:
         """See `Store.earlier`."""
-        number = customer_number(call.direction, call.from_number, call.to_number)
-        if not _tail(number):
+        tail = _tail(customer_number(call.direction, call.from_number, call.to_number))
+        if tail is None:
             return 0, []
-        which = Filter(tuple(accounts), until=call.started_at, phone=(_tail(number) or "")[::-1], include_tests=True)
-        page = self.list_calls(which, limit=limit + 1)
-        rows = [row for row in page.rows if row.id != call.id]
-        return page.total - (len(page.rows) - len(rows)), rows[:limit]
+        with self._reading() as db:
+            where = (
+                f"{_among('call.account', _account_numbers(db, accounts))} AND call.leg = 0 AND call.started_ms < :began"
+                " AND ((call.from_tail = :tail AND call.direction <> 'outbound')"
+                " OR (call.to_tail = :tail AND call.direction = 'outbound'))"
+            )
+            values: dict[str, Any] = {"began": _ms(call.started_at), "tail": tail}
+            total = db.execute(f"SELECT count(*) FROM call WHERE {where}", values).fetchone()[0]
+            found = db.execute(
+                f"SELECT {_ROW} FROM {_FROM} WHERE {where} ORDER BY call.id DESC LIMIT :limit",
+                values | {"limit": limit},
+            )
+            return total, [_row(row) for row in found]
 
     # -- lists and counts ---------------------------------------------------------------------------------------
 
@@ -437,7 +489,7 @@ class SQLiteStore(Store):
             known = (
                 after.known if after else int(db.execute("SELECT value FROM setting WHERE name='seq'").fetchone()[0])
             )
-            column = "{customer agent other}" if speaker is None else _SPEAKER_COLUMNS.get(speaker, _OTHERS)
+            column = _ANYBODY if speaker is None else Speaker(speaker)
             match, where, values = _match(db, query, which, column)
             if match is None:
                 return SearchPage([], 0, ranked_all=True, more=False, known=known)
@@ -446,13 +498,14 @@ class SQLiteStore(Store):
             counted = source if "call." in where else f"words WHERE words MATCH :match AND {where}"
             total = db.execute(f"SELECT count(*) FROM {counted}", values).fetchone()[0]
             if sort == "newest":
-                return _newest(db, query, source, values, total, limit, after)
+                return _newest(db, query, speaker, source, values, total, limit, after)
             return _most_relevant(db, query, speaker, source, values, total, limit, after)
 
 
 def _newest(
     db: sqlite3.Connection,
     query: Query,
+    speaker: str | None,
     source: str,
     values: dict[str, Any],
     total: int,
@@ -465,7 +518,7 @@ def _newest(
         values | {"key": after.key if after else 0, "limit": limit + 1},
     ).fetchall()
     weights = [Weighted(needle(term), 1.0) for term in query.terms]
-    hits = _hits(db, weights, [(0.0, key) for (key,) in found[:limit]])
+    hits = _hits(db, weights, [(0.0, key) for (key,) in found[:limit]], speaker)
     return SearchPage(hits, total, ranked_all=True, more=len(found) > limit, known=values["known"])
 
 
@@ -479,9 +532,7 @@ def _most_relevant(
     limit: int,
     after: SearchPosition | None,
 ) -> SearchPage:
-    said = "words.customer || ' ¶ ' || words.agent || ' ¶ ' || words.other"
-    if speaker is not None:
-        said = f"words.{_SPEAKER_COLUMNS.get(speaker, _OTHERS)}"
+    said = f" || ' {TURN} ' || ".join(f"words.{column}" for column in ([speaker] if speaker else _SPOKEN))
     texts = [
         (key, f" {text} ")
         for key, text in db.execute(
@@ -503,7 +554,7 @@ def _weights(db: sqlite3.Connection, terms: Sequence[Term]) -> Iterator[float]:
     for term in terms:
         found = db.execute(
             "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)",
-            (f"{{customer agent other}} : {_fts(term)}", _COUNTED),
+            (f"{_ANYBODY} : {_fts(term)}", _COUNTED),
         ).fetchone()[0]
         yield round(weight(found, max(calls, found)), 4)
 
@@ -512,7 +563,7 @@ def _hits(
     db: sqlite3.Connection,
     terms: Sequence[Weighted],
     places: Sequence[tuple[float, int]],
-    speaker: str | None = None,
+    speaker: str | None,
 ) -> list[Hit]:
     hits: list[Hit] = []
     for score, key in places:
@@ -522,6 +573,20 @@ def _hits(
         index = best_turn([f" {' '.join(tokens(turn.text))} " for turn in spoken], terms)
         hits.append(Hit(_row(row), call, spoken[index].n, score))
     return hits
+
+
+def _to_wal(connection: sqlite3.Connection) -> None:
+    """SQLite does not wait when several processes turn the same new file to WAL at once, so this does."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 # -- statements -------------------------------------------------------------------------------------------------
@@ -581,9 +646,9 @@ def _window(which: Filter) -> tuple[list[str], dict[str, Any]]:
 def _where(db: sqlite3.Connection, which: Filter) -> tuple[str, dict[str, Any]]:
     """The filter over `call` for lists and counts."""
     parts, values = _window(which)
-    parts.append(_among("call.account", _account_numbers(db, which)))
+    parts.append(_among("call.account", _account_numbers(db, which.accounts)))
     if which.agent is not None:
-        parts.append(_among("call.agent", _agent_numbers(db, which)))
+        parts.append(_among("call.agent", _agent_numbers(db, which.agent)))
     for name, value in (("direction", which.direction), ("status", which.status)):
         if value is not None:
             parts.append(f"call.{name} = :{name}")
@@ -606,8 +671,8 @@ def _where(db: sqlite3.Connection, which: Filter) -> tuple[str, dict[str, Any]]:
 
 def _match(db: sqlite3.Connection, query: Query, which: Filter, column: str) -> tuple[str | None, str, dict[str, Any]]:
     """The full-text expression with the filters as words, and what is left to compare. None matches nothing."""
-    accounts = _account_numbers(db, which)
-    agents = _agent_numbers(db, which) if which.agent is not None else None
+    accounts = _account_numbers(db, which.accounts)
+    agents = _agent_numbers(db, which.agent) if which.agent is not None else None
     if not accounts or agents == []:
         return None, "", {}
     required = [" OR ".join(_fts(term) for term in alternatives) for alternatives in query.required]
@@ -627,7 +692,7 @@ def _match(db: sqlite3.Connection, query: Query, which: Filter, column: str) -> 
     if unwanted:
         match = f"({match}) NOT filters : ({' OR '.join(unwanted)})"
     if query.excluded:
-        match = f"({match}) NOT {{customer agent other}} : ({' OR '.join(_fts(term) for term in query.excluded)})"
+        match = f"({match}) NOT {_ANYBODY} : ({' OR '.join(_fts(term) for term in query.excluded)})"
     parts, values = _window(which)
     return match, " AND ".join(part.replace("call.id", "words.rowid") for part in parts) or "1", values
 
@@ -637,21 +702,33 @@ def _fts(term: Term) -> str:
     return f'"{" ".join(term.tokens)}"' + (" *" if term.prefix else "")
 
 
-def _account_numbers(db: sqlite3.Connection, which: Filter) -> list[int]:
-    found = db.execute(f"SELECT id FROM account WHERE name IN ({_marks_for(which.accounts)})", which.accounts)
+def _account_numbers(db: sqlite3.Connection, names: Sequence[str]) -> list[int]:
+    found = db.execute(f"SELECT id FROM account WHERE name IN ({_marks_for(names)})", tuple(names))
     return [number for (number,) in found]
 
 
-def _agent_numbers(db: sqlite3.Connection, which: Filter) -> list[int]:
-    wanted = (which.agent or "").casefold()
-    found = db.execute("SELECT id, vendor_id, name FROM agent")
+def _agent_numbers(db: sqlite3.Connection, wanted: str) -> list[int]:
+    """The agents of this id, or with this in their name, whatever its case and accents."""
+    lowered, folded = wanted.casefold(), fold(wanted)
+    found = db.execute("SELECT id, vendor_id, coalesce(name, '') FROM agent")
     return [
-        number for number, vendor_id, name in found if vendor_id == which.agent or wanted in (name or "").casefold()
+        number
+        for number, vendor_id, name in found
+        if vendor_id == wanted or lowered in name.casefold() or (folded and folded in fold(name))
     ]
 
 
 def _among(column: str, numbers: Sequence[int]) -> str:
     return f"{column} IN ({', '.join(str(number) for number in numbers)})"
+
+
+def _encodable(text: str) -> bool:
+    """Whether SQLite can take it: there is no UTF-8 for a lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _marks_for(values: Sequence[object]) -> str:
@@ -689,7 +766,7 @@ def _save_call(db: sqlite3.Connection, account: int, read: Call, saved: Saved) -
 
 def _insert(db: sqlite3.Connection, key: int, seq: int, account: int, call: Call, packed: bytes, digest: bytes) -> None:
     leg = int(
-        call.parent_id is not None
+        call.parent_id not in (None, call.vendor_call_id)
         and db.execute("SELECT 1 FROM call WHERE account = ? AND vendor_id = ?", (account, call.parent_id)).fetchone()
         is not None
     )
@@ -726,16 +803,16 @@ def _insert(db: sqlite3.Connection, key: int, seq: int, account: int, call: Call
         "INSERT INTO action VALUES(?, ?, ?, ?)",
         [(key, n, action.kind, action.name) for n, action in enumerate(call.actions)],
     )
-    filters = _filter_words(account, agent, call, leg=bool(leg))
-    db.execute(
-        "INSERT INTO words(rowid, customer, agent, other, filters) VALUES(?, ?, ?, ?, ?)", (key, *_said(call), filters)
-    )
+    _index(db, key, account, agent, call, leg=bool(leg))
     _mark_legs(db, account, call.vendor_call_id)
 
 
 def _mark_legs(db: sqlite3.Connection, account: int, vendor_id: str) -> None:
     """Calls that were here before their parent become its legs."""
-    found = db.execute("SELECT id FROM call WHERE account = ? AND parent = ? AND leg = 0", (account, vendor_id))
+    found = db.execute(
+        "SELECT id FROM call WHERE account = :account AND parent = :id AND vendor_id <> :id AND leg = 0",
+        {"account": account, "id": vendor_id},
+    )
     for (key,) in found.fetchall():
         db.execute("UPDATE call SET leg = 1 WHERE id = ?", (key,))
         db.execute("UPDATE words SET filters = filters || ' leg' WHERE rowid = ?", (key,))
@@ -750,9 +827,13 @@ def _delete(db: sqlite3.Connection, key: int) -> None:
 
 def _free_key(db: sqlite3.Connection, second: int) -> int:
     key = second * SLOTS
-    while db.execute("SELECT 1 FROM call WHERE id = ?", (key,)).fetchone():
-        key += 1
-    return key
+    if db.execute("SELECT 1 FROM call WHERE id = ?", (key,)).fetchone() is None:
+        return key
+    return db.execute(
+        """SELECT id + 1 FROM call WHERE id >= ? AND NOT EXISTS (SELECT 1 FROM call AS next WHERE next.id = call.id + 1)
+           ORDER BY id LIMIT 1""",
+        (key,),
+    ).fetchone()[0]
 
 
 def _agent(db: sqlite3.Connection, account: int, call: Call) -> int | None:
@@ -768,13 +849,30 @@ def _agent(db: sqlite3.Connection, account: int, call: Call) -> int | None:
     ]
 
 
-def _said(call: Call) -> tuple[str, str, str]:
+def _index(db: sqlite3.Connection, key: int, account: int, agent: int | None, call: Call, *, leg: bool) -> None:
+    db.execute(
+        f"INSERT INTO words(rowid, {', '.join(_SPOKEN)}, filters) VALUES(?, {_marks_for(_SPOKEN)}, ?)",
+        (key, *_said(call), _filter_words(account, agent, call, leg=leg)),
+    )
+
+
+def _index_again(db: sqlite3.Connection) -> None:
+    """Build the index anew from what is kept, by the tokeniser of now."""
+    db.execute("DELETE FROM words")
+    found = db.execute(
+        "SELECT call.id, account, agent, leg, body FROM call JOIN content ON content.id = call.id ORDER BY call.id"
+    )
+    for key, account, agent, leg, body in found:
+        _index(db, key, account, agent, _unpacked(body), leg=bool(leg))
+    db.execute("UPDATE setting SET value = ? WHERE name = 'tokeniser'", (str(TOKENISER_VERSION),))
+
+
+def _said(call: Call) -> list[str]:
     """The turns' words by speaker, parted by the turn token."""
-    columns: dict[str, list[str]] = {"customer": [], "agent": [], _OTHERS: []}
+    columns: dict[str, list[str]] = {speaker: [] for speaker in _SPOKEN}
     for turn in call.turns:
-        columns[_SPEAKER_COLUMNS.get(turn.speaker, _OTHERS)].append(" ".join(tokens(turn.text)))
-    customer, agent, other = (f" {TURN} ".join(said) for said in columns.values())
-    return customer, agent, other
+        columns[turn.speaker].append(" ".join(tokens(turn.text)))
+    return [f" {TURN} ".join(said) for said in columns.values()]
 
 
 def _filter_words(account: int, agent: int | None, call: Call, *, leg: bool) -> str:
@@ -825,6 +923,11 @@ def _ms(moment: datetime | None) -> int | None:
     return round(moment.timestamp() * 1000) if moment is not None else None
 
 
+def _ms_after(moment: datetime | None) -> int | None:
+    """Never before the moment: a low mark must not promise calls that were not read."""
+    return math.ceil(moment.timestamp() * 1000) if moment is not None else None
+
+
 def _moment(ms: int | None) -> datetime | None:
     return datetime.fromtimestamp(ms / 1000, UTC) if ms is not None else None
 
@@ -835,16 +938,13 @@ def _key_moment(key: int | None) -> datetime | None:
 
 @contextlib.contextmanager
 def _told(path: Path) -> Generator[None]:
-    """SQLite's and the file system's failures in our words."""
+    """SQLite's and the file system's failures in our words; the log has SQLite's own."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise StoreError(_explained(path, str(error).lower())) from error
-    except sqlite3.DatabaseError as error:
-        raise StoreError(
-            f"{path} is not a readable call-logs-mcp database. Move it away (the calls are read again from the "
-            "vendors) or point CALL_LOGS_DATABASE at another file."
-        ) from error
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        _log.warning("SQLite failed: %s: %s", name, error)
+        raise StoreError(_explained(path, f"{name} {error}".lower())) from error
     except OSError as error:
         raise StoreError(
             f"The database {path} cannot be created or opened ({type(error).__name__}). "
@@ -853,6 +953,11 @@ def _told(path: Path) -> Generator[None]:
 
 
 def _explained(path: Path, said: str) -> str:
+    if "not a database" in said or "corrupt" in said or "malformed" in said:
+        return (
+            f"{path} is not a readable call-logs-mcp database. Move it away (the calls are read again from the "
+            "vendors) or point CALL_LOGS_DATABASE at another file."
+        )
     if "locked" in said or "busy" in said:
         return f"The database {path} is locked by another program. Close that program, then ask again."
     if "full" in said:
