@@ -8,7 +8,7 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from call_logs.errors import BadQuery
-from call_logs.model import Speaker, Turn
+from call_logs.model import Speaker, Turn, customer_number
 from call_logs.store import Hit, SearchPage, SearchPosition
 from call_logs.store.query import Query, parse
 from call_logs.store.words import fold, tokens
@@ -65,7 +65,9 @@ class HitPart(Part):
     speaker: str
     offset_seconds: float | None = None
     started_at: str
+    customer_number: str | None = None
     agent: str | None = None
+    actions: list[str] | None = None
     snippet: str
     before: str | None = None
     after: str | None = None
@@ -107,7 +109,8 @@ async def search_transcripts(
     limit: Annotated[int, Field(ge=1, le=50)] = DEFAULT_LIMIT,
     cursor: CursorArg = None,
 ) -> CallToolResult:
-    """Search what was said in calls of all accounts: one hit a call, with the exact quote, its turn and its neighbours.
+    """Search what was said in calls of all accounts: one hit a call, with the exact quote, its neighbours, the customer
+    and the executed actions.
 
     Read more around a hit with get_call(call_id, around=turn). Try synonyms with OR when little is found.
     `coverage` says which calls could not be heard.
@@ -201,7 +204,9 @@ def _part(app: App, hit: Hit, query: Query) -> HitPart:
         speaker=turn.speaker,
         offset_seconds=turn.offset_seconds,
         started_at=stamp(hit.row.started_at, app.zone) or "",
+        customer_number=fact(customer_number(hit.row.direction, hit.row.from_number, hit.row.to_number)),
         agent=fact(hit.row.agent),
+        actions=[str(kind) for kind in hit.row.actions] or None,
         snippet=defang(snippet(turn.text, query)),
         before=_neighbour(turns[hit.turn - 2]) if hit.turn > 1 else None,
         after=_neighbour(turns[hit.turn]) if hit.turn < len(turns) else None,
@@ -231,9 +236,10 @@ def snippet(text: str, query: Query) -> str:
 
 def _line(part: HitPart, number: int) -> str:
     at = f" {show_seconds(part.offset_seconds)}" if part.offset_seconds is not None else ""
-    agent = f" · {part.agent}" if part.agent else ""
     when = f"{part.started_at[:10]} {part.started_at[11:16]} {part.started_at[19:]}"
-    return f"{number}. {part.call_id} · {when}{agent} · turn {part.turn}{at}"
+    done = " ".join(part.actions or ())
+    known = [part.call_id, when, part.customer_number, part.agent, f"turn {part.turn}{at}", done]
+    return f"{number}. {', '.join(word for word in known if word)}"
 
 
 def _quote(part: HitPart, number: int) -> str:
