@@ -68,9 +68,7 @@ def main(rounds: int) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("CALL_LOGS", "HIGHLEVEL"))}
     with running() as sandbox, tempfile.TemporaryDirectory() as folder:
         account = next(iter(sandbox.accounts.values()))
-        filled = clean | {
-            f"HIGHLEVEL_{name.upper()}": value for name, value in account.items() if name != "provider"
-        }
+        filled = clean | {f"HIGHLEVEL_{name.upper()}": value for name, value in account.items() if name != "provider"}
         filled["CALL_LOGS_DATABASE"] = str(Path(folder) / "filled.db")
         subprocess.run([*ours, "sync"], env=filled, check=True, capture_output=True)
         cases: dict[str, tuple[Sequence[str], Mapping[str, str]]] = {

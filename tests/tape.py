@@ -4,9 +4,13 @@ A tape is replayed over loopback. What its requests name must be in a request (a
 request that is on no exchange is answered 404. `UPDATE_TAPES=1` writes what comes out as what is expected.
 """
 
+import atexit
+import contextlib
 import copy
+import functools
+import itertools
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +21,7 @@ import anyio
 
 from call_logs.model import Call
 from call_logs.providers import Account, AnyProvider, Page, discover
-from call_logs.sandbox import Message, Receive, Send, serving
+from call_logs.sandbox import App, Message, Receive, Send, serving
 from call_logs.store import Unreadable
 
 FOLDER = Path(__file__).parent / "tapes"
@@ -58,11 +62,11 @@ class Tape:
         """The adapter that plays it."""
         return discover()[self.slug]
 
-    def account(self, origin: str, name: str = "tape") -> Account:
+    def account(self, base_url: str, name: str = "tape") -> Account:
         """An account at the replaying server, its settings called as in the environment."""
         kind = self.provider.settings_type
         names = {setting: f"{self.slug}_{setting}".upper() for setting in kind.model_fields}
-        return Account(name, self.provider, kind.model_validate({**self.settings, "base_url": origin}), names)
+        return Account(name, self.provider, kind.model_validate({**self.settings, "base_url": base_url}), names)
 
     def update(self, calls: Iterable[Call], unreadable: Iterable[Unreadable]) -> None:
         """Write what came out as what is expected. Read the difference before you keep it."""
@@ -202,13 +206,47 @@ async def answered(reply: Reply, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+_STAGE: dict[str, App] = {}
+
+
+async def _staged(scope: Message, receive: Receive, send: Send) -> None:
+    if scope["type"] != "http":
+        return
+    _, number, path = scope["path"].split("/", 2)
+    raw_path = scope["raw_path"].split(b"/", 2)[2]
+    await _STAGE[number](dict(scope) | {"path": f"/{path}", "raw_path": b"/" + raw_path}, receive, send)
+
+
+@functools.cache
+def _origin() -> str:
+    """One server for all apps of a test run: to start and stop one takes a fifth of a second."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(serving(_staged))
+
+
+@contextlib.contextmanager
+def staged(app: App) -> Generator[str]:
+    """Serves the app on loopback, and yields the base URL below which it answers."""
+    number = str(next(_NUMBERS))
+    _STAGE[number] = app
+    try:
+        yield f"{_origin()}/{number}"
+    finally:
+        del _STAGE[number]
+
+
+_NUMBERS = itertools.count()
+
+
 def played(replay: Replay, work: Callable[[AnyProvider], Awaitable[T]]) -> T:
     """What the work comes to with a provider that reads the tape. Ends after `PATIENCE_SECONDS` at the latest."""
-    with serving(replay) as origin:
-        return finished(_worked, replay.tape.account(origin), work)
+    with staged(replay) as base_url:
+        return finished(worked, replay.tape.account(base_url), work)
 
 
-async def _worked(account: Account, work: Callable[[AnyProvider], Awaitable[T]]) -> T:
+async def worked(account: Account, work: Callable[[AnyProvider], Awaitable[T]]) -> T:
+    """What the work comes to with the account's provider, which is closed again."""
     provider = account.open()
     try:
         return await work(provider)

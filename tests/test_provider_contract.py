@@ -318,7 +318,9 @@ def test_credentials_never_leave_the_headers(slug: str, caplog: pytest.LogCaptur
         calls = calls_of(found)
         await provider.get(calls[-1].vendor_call_id)
         shown.extend([call.model_dump_json() for call in calls] + [repr(found)])
-        shown.extend([f"{part!r} {part}" for part in (provider, provider.settings, provider.connection(), provider.api)])
+        shown.extend(
+            [f"{part!r} {part}" for part in (provider, provider.settings, provider.connection(), provider.api)]
+        )
         shown.append(provider.settings.model_dump_json())
 
     played(replay, all_of_it)
@@ -499,7 +501,9 @@ def with_lists_replaced(body: Any) -> Any:
     if isinstance(body, list):
         return CANARY
     fields = cast("dict[str, Any]", body)
-    return {name: with_lists_replaced(value) if isinstance(value, dict | list) else value for name, value in fields.items()}
+    return {
+        name: with_lists_replaced(value) if isinstance(value, dict | list) else value for name, value in fields.items()
+    }
 
 
 # Configuration

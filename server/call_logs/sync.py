@@ -8,6 +8,7 @@ and is then answered from the store; the pass goes on. One account's failure tou
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -30,10 +31,17 @@ DEEP_LOOKBACK = timedelta(hours=72)
 DEEP_EVERY_SECONDS = 3600.0
 """Once an hour, and first after a start, a pass looks this far back: late corrections and calls listed late."""
 
+TIES = timedelta(seconds=1)
+"""What a backfill reads again where one stopped: a page may end between calls that began at the same moment."""
+
+TROUBLED_WAIT = 1.0
+"""Seconds that a question waits for a vendor that failed last or fails now: one that is back is heard, none delays."""
+
 PARKED_SECONDS = 900.0
 REST_SECONDS = 60.0
 FAILURES_BEFORE_REST = 5
 
+_LOOK_SECONDS = 0.1
 _log = logging.getLogger(__name__)
 
 
@@ -123,16 +131,24 @@ class Sync:
         """
         for line in self._lines.values():
             await self._open(line)
+        trouble: Exception | None = None
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 if first_pass_after is not None:
                     tasks.start_soon(self._begin, first_pass_after)
-                yield
+                try:
+                    yield
+                except Exception as error:  # noqa: BLE001 - raised again below, out of the task group's wrapping
+                    trouble = error
                 tasks.cancel_scope.cancel()
+            if trouble is not None:
+                raise trouble
         finally:
             self._tasks = None
             for line in self._lines.values():
+                line.running = False
+                line.move()
                 if line.provider is not None:
                     with anyio.CancelScope(shield=True):
                         await line.provider.aclose()
@@ -148,11 +164,11 @@ class Sync:
             return
         try:
             await anyio.to_thread.run_sync(self._store.open_account, account.name, account.provider.slug)
+            held = (await anyio.to_thread.run_sync(self._store.accounts, [account.name]))[0]
         except CallLogsError as error:
-            line.state, line.problem, line.next_step = "misconfigured", str(error), "Rename the account."
+            line.state, line.problem, line.next_step = "misconfigured", str(error), "Then restart."
             return
         line.provider = account.open()
-        held = (await anyio.to_thread.run_sync(self._store.accounts, [account.name]))[0]
         line.marks, line.last_synced_at = held.marks, held.last_synced_at
 
     # -- freshness ----------------------------------------------------------------------------------------------
@@ -162,10 +178,14 @@ class Sync:
         asked = [self._lines[name] for name in names]
         for line in asked:
             self.start(line.account.name)
+        troubled_until = anyio.current_time() + TROUBLED_WAIT
         with anyio.move_on_after(self._wait):
             for line in asked:
                 while line.running and not self._covers(line, since, until):
-                    await line.moved.wait()
+                    if _troubled(line) and anyio.current_time() >= troubled_until:
+                        break
+                    with anyio.move_on_after(_LOOK_SECONDS):  # trouble wakes nobody
+                        await line.moved.wait()
 
     def start(self, name: str, *, always: bool = False) -> None:
         """Start a pass in the background, if one is due (or `always`) and none runs."""
@@ -249,14 +269,16 @@ class Sync:
 
     async def _ended(self, line: _Line, state: str, problem: str | None = None, next_step: str | None = None) -> None:
         if state == "ok":
-            line.failures = 0
+            line.failures, line.idle_until = 0, 0.0
             line.last_synced_at = self._now()
         if state != line.state and (problem or line.state in ("down", "parked", "failed")):
             _log.warning("%s: %s", line.account.name, f"{problem} {next_step}" if problem else "answers again")
         line.state, line.problem, line.next_step = state, problem, next_step
         line.running, line.finished = False, time.monotonic()
-        with contextlib.suppress(CallLogsError):
+        try:
             await anyio.to_thread.run_sync(self._store.note, line.account.name, state, problem, next_step)
+        except Exception:  # noqa: BLE001 - nor may this end the server; what is noted is for the next start only
+            _log.warning("how the pass over %s ended could not be kept", line.account.name, exc_info=True)
         line.move()
 
     async def _pass(self, line: _Line) -> None:
@@ -276,7 +298,7 @@ class Sync:
         assert since is not None  # noqa: S101 - a mark has its low
         high = line.marks.high
         async for page in line.provider.calls(since):
-            high = _latest(high, page)
+            high = self._latest(high, page)
             await self._keep(line, page, None)
             line.reached = page.reached
             line.move()
@@ -287,24 +309,45 @@ class Sync:
         line.move()
 
     async def _backfill(self, line: _Line, floor: datetime) -> None:
-        """From the lowest mark (or from now) down to the history's floor; each page moves the mark."""
+        """From the lowest mark (or from now) down to the history's floor; each page moves the mark.
+
+        A page without `reached` shows that the vendor's order tells nothing. Then the marks promise too much: they
+        are taken back, and what was read on the strength of them is read again.
+        """
         assert line.provider is not None  # noqa: S101 - `start` needs it
-        marks = line.marks
-        async for page in line.provider.calls(floor, marks.low, marks.resume):
-            high = _latest(marks.high, page) if marks.low is None or line.marks.high is None else marks.high
-            reached = page.reached or marks.low
-            marks = replace(marks, high=high, low=reached, resume=page.resume)
-            await self._keep(line, page, marks if reached is not None else None)
-            line.reached = reached
+        begun = marks = line.marks
+        ordered = True
+        until = begun.low + TIES if begun.low is not None else None
+        async for page in line.provider.calls(floor, until, begun.resume):
+            high = begun.high or self._latest(marks.high, page)
+            if page.reached is None:
+                ordered, marks = False, Marks(high)
+                await self._keep(line, page, Marks() if line.marks.low is not None else None)
+            else:
+                marks = Marks(high, min(page.reached, marks.low or page.reached), page.resume)
+                await self._keep(line, page, marks)
+            line.reached = marks.low
             line.move()
+        if not ordered and begun.low is not None:
+            await self._keep(line, Page(()), Marks())
+            await self._backfill(line, floor)
+            return
         await self._keep(line, Page(()), replace(marks, low=floor, resume=None))
 
     async def _keep(self, line: _Line, page: Page, marks: Marks | None) -> None:
-        calls = [prepared(call, self._masking) for call in page.calls]
-        await anyio.to_thread.run_sync(self._store.save_page, line.account.name, calls, marks, page.unreadable)
-        line.read += len(calls)
+        def kept() -> None:
+            calls = [prepared(call, self._masking) for call in page.calls]
+            self._store.save_page(line.account.name, calls, marks, page.unreadable)
+
+        await anyio.to_thread.run_sync(kept)
+        line.read += len(page.calls)
         if marks is not None:
             line.marks = marks
+
+    def _latest(self, high: datetime | None, page: Page) -> datetime | None:
+        """The newest call's start; never in the future, or one wrong date would hide all calls until then."""
+        known = [call.started_at for call in page.calls] + ([high] if high else [])
+        return min(max(known), self._now()) if known else None
 
     # -- one call -----------------------------------------------------------------------------------------------
 
@@ -315,14 +358,24 @@ class Sync:
         """
         line = self._lines[name]
         found: Call | None = None
-        if line.provider is not None and time.monotonic() >= line.idle_until:
+        if line.provider is None or time.monotonic() < line.idle_until:
+            raise CallNotFound(
+                f"No call {name}/{vendor_call_id} is held here, and {line.account.provider.title} cannot be asked "
+                f"now. {line.problem or ''} {line.next_step or ''}".rstrip()
+            )
+        try:
             with anyio.move_on_after(self._wait) as patience:
                 found = await line.provider.get(vendor_call_id)
-            if patience.cancelled_caught:
-                raise CallNotFound(
-                    f"No call {name}/{vendor_call_id} is held here, and {line.provider.title} did not answer in time. "
-                    "Ask again in a moment."
-                )
+        except AuthFailed as error:
+            line.idle_until = time.monotonic() + PARKED_SECONDS
+            if not line.running:
+                await self._ended(line, "parked", error.problem, error.next_step)
+            raise
+        if patience.cancelled_caught:
+            raise CallNotFound(
+                f"No call {name}/{vendor_call_id} is held here, and {line.provider.title} did not answer in time. "
+                "Ask again in a moment."
+            )
         if found is None or found.vendor_call_id != vendor_call_id:
             raise CallNotFound(
                 f"No call {name}/{vendor_call_id} is known. Use list_calls or search_transcripts to find its id."
@@ -330,8 +383,9 @@ class Sync:
         await self._keep(line, Page((found,)), None)
 
 
-def _latest(high: datetime | None, page: Page) -> datetime | None:
-    return max([call.started_at for call in page.calls] + ([high] if high else []), default=None)
+def _troubled(line: _Line) -> bool:
+    """Whether the vendor failed last, or fails right now."""
+    return line.state == "down" or (line.provider is not None and line.provider.trouble is not None)
 
 
 # -- what is kept of a call -------------------------------------------------------------------------------------
@@ -366,15 +420,20 @@ def _kept_action(call: Call, turns: tuple[Turn, ...], action: Action, masking: M
 
 def _turn_of(call: Call, turns: tuple[Turn, ...], action: Action) -> int | None:
     """The turn in which the action happened: by the agent's sentence that announces it, else by time."""
+    offset = (action.executed_at - call.started_at).total_seconds() if action.executed_at is not None else None
     said = " ".join(str(action.details.get("said") or "").casefold().split()).rstrip(".!")
     if said:
-        for turn in turns:
-            if turn.speaker is Speaker.AGENT and said in " ".join(turn.text.casefold().split()):
-                return turn.n
-    if action.executed_at is None:
-        return None
-    offset = (action.executed_at - call.started_at).total_seconds()
-    if call.duration_seconds is not None and offset > call.duration_seconds + 1:
+        announcing = [
+            turn for turn in turns if turn.speaker is Speaker.AGENT and said in " ".join(turn.text.casefold().split())
+        ]
+        if announcing:
+            return min(announcing, key=lambda turn: _apart(turn, offset)).n
+    if offset is None or (call.duration_seconds is not None and offset > call.duration_seconds + 1):
         return None
     begun = [turn.n for turn in turns if turn.offset_seconds is not None and turn.offset_seconds <= offset]
     return begun[-1] if begun else None
+
+
+def _apart(turn: Turn, offset: float | None) -> float:
+    """Seconds between the turn and an action; the same for all turns where either has no time."""
+    return abs(turn.offset_seconds - offset) if turn.offset_seconds is not None and offset is not None else math.inf

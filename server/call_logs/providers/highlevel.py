@@ -249,7 +249,7 @@ class HighLevel(Provider[HighLevelSettings]):
             while True:
                 answer = await self.api.get(AGENTS, _Agents, self._params(page, PAGE_SIZE))
                 agents, _ = read_each(_Agent, answer.agents)
-                new = {agent.id for agent in agents} - seen
+                new = {_identity(agent) for agent in answer.agents} - seen
                 seen |= new
                 names |= {agent.id: agent.name for agent in agents if agent.name}
                 if not new or not answer.goes_on(len(answer.agents), len(seen)):

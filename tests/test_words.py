@@ -1,0 +1,321 @@
+# ruff: noqa: RUF001 - other alphabets are spoken here
+"""The tokeniser and the query language: whatever is said or asked, in any script, becomes words and nothing else."""
+
+import unicodedata
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from call_logs.errors import BadQuery
+from call_logs.model import Call, Speaker, Turn
+from call_logs.store import Filter
+from call_logs.store.query import MAX_TERMS, Query, Term, parse
+from call_logs.store.sqlite import SQLiteStore
+from call_logs.store.words import TURN, fold, numbers, tokens, words
+
+SCRIPTS = (
+    "aZé ñẹ̀ọ́ß'’-\"*^{}:()|+¶_\x00\t\n0123456789०५४½²मुझेफ़ोन退款解約かなガ・ภาษา฿한국어عربيةآأעִבְרִית🎉👩‍👧\u202e\ufeff𝐑ﬁŉİı"
+)
+TEXTS = st.one_of(st.text(), st.text(alphabet=SCRIPTS, max_size=60))
+
+
+def one(text: str) -> Term:
+    """The only term of a query."""
+    ((term,),) = parse(text).required
+    return term
+
+
+def found_by(text: str, query: str) -> bool:
+    """Whether the words of a query stand in a text, in order."""
+    return f" {' '.join(one(query).tokens)} " in f" {' '.join(tokens(text))} "
+
+
+# Words
+
+
+def test_case_does_not_matter() -> None:
+    assert words("REFUND Refund refund") == ["refund"] * 3
+    assert words("ÉCLAIR éclair") == ["eclair"] * 2
+    assert words("ΛΌΓΟΣ λόγος λόγοσ") == ["λογοσ"] * 3
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ("Quiero la devolución mañana", "devolucion"),
+        ("quiero la devolucion manana", "mañana"),
+        ("Mo fẹ́ sanwó padà jọ̀wọ́", "jowo"),
+        ("mo fe sanwo pada jowo", "jọ̀wọ́"),
+        ("Ṣé ẹ lè ràn mí lọ́wọ́?", "lọwọ"),
+        ("crème brûlée", "creme"),
+        ("José", "Jose\u0301"),
+        ("أهلا وسهلا", "اهلا"),
+        ("שָׁלוֹם", "שלום"),
+    ],
+)
+def test_diacritics_are_found_with_and_without(said: str, asked: str) -> None:
+    assert found_by(said, asked)
+
+
+@pytest.mark.parametrize("apostrophe", ["'", "\u2019", "\u02bc", "\u2018", "\u00b4", "`", "\uff07"])
+def test_every_apostrophe_within_a_word_joins_it(apostrophe: str) -> None:
+    assert words(f"I don{apostrophe}t") == ["i", "dont"]
+    assert words(f"l{apostrophe}été") == ["lete"]
+
+
+def test_a_quoted_word_is_the_word_itself() -> None:
+    assert words("'refund' ‘refund’ “refund”") == ["refund"] * 3
+
+
+def test_sharp_s_is_double_s() -> None:
+    assert words("Straße STRASSE straẞe") == ["strasse"] * 3
+
+
+def test_ligatures_and_wide_and_decorated_letters_are_the_letters() -> None:
+    assert words("oﬃce ＡＢＣ 𝐑𝐞𝐟𝐮𝐧𝐝 ℡") == ["office", "abc", "refund", "tel"]
+
+
+def test_hindi_words_keep_their_vowel_signs() -> None:
+    assert words("मुझे पैसे वापस चाहिए।") == ["मुझे", "पैसे", "वापस", "चाहिए"]
+    assert not found_by("मुझे पैसे", "म")
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ("我想要退款，谢谢", "退款"),
+        ("契約を解約したいです", "解約"),
+        ("キャンセルしてください", "キャンセル"),
+        ("ต้องการคืนเงินค่ะ", "คืนเงิน"),
+        ("ຂໍຄືນເງິນ", "ຄືນ"),
+        ("ငွေပြန်အမ်း", "ပြန်"),
+    ],
+)
+def test_scripts_without_spaces_are_found_by_any_run_of_characters(said: str, asked: str) -> None:
+    assert found_by(said, asked)
+    assert len(one(asked).tokens) == len(asked)
+
+
+def test_characters_in_another_order_are_not_found() -> None:
+    assert not found_by("我想要退款", "款退")
+
+
+def test_korean_words_are_whole() -> None:
+    assert words("환불을 원해요") == ["환불을", "원해요"]
+
+
+def test_symbols_between_letters_are_no_words() -> None:
+    assert words("฿500 フォー・シーズンズ ¶ _ ॰ 🎉") == ["500", *"フォーシーズンズ"]
+
+
+def test_numbers_in_groups_are_found_joined() -> None:
+    assert numbers("555-010-4477") == ["5550104477"]
+    assert {"5550104477", "3455501044"} <= set(numbers("call (555) 010-4477 or +34 555.010.44"))
+    assert tokens("It is 555-010-4477.") == ["it", "is", "555", "010", "4477", "5550104477"]
+    assert tokens("It is 5550104477.") == ["it", "is", "5550104477"]
+
+
+def test_two_numbers_in_a_row_are_both_found_joined() -> None:
+    assert {"5550104477", "5550104478"} <= set(tokens("555-010-4477 555-010-4478"))
+    assert "5550104477" in tokens("555-010-4477 2 times")
+
+
+def test_wide_digits_are_digits() -> None:
+    assert "5550104477" in tokens("５５５－０１０－４４７７")
+
+
+def test_short_and_endless_digit_groups_are_not_joined() -> None:
+    assert numbers("12-34 at 5 and 1234 5678 9012 3456") == []
+
+
+@given(TEXTS)
+def test_tokens_hold_letters_digits_and_marks_only(text: str) -> None:
+    for token in tokens(text):
+        assert token
+        # Cn: letters of a newer Unicode than this Python's, in the blocks that go by character.
+        assert all(
+            unicodedata.category(character)[0] in "LNM" or unicodedata.category(character) == "Cn"
+            for character in token
+        )
+        assert TURN not in token
+
+
+@given(TEXTS)
+def test_folding_twice_changes_nothing_more(text: str) -> None:
+    assert fold(fold(text)) == fold(text)
+
+
+@given(TEXTS)
+def test_the_words_of_the_words_are_the_words(text: str) -> None:
+    assert words(" ".join(words(text))) == words(text)
+
+
+# Queries
+
+
+def test_words_are_all_required() -> None:
+    assert parse("refund Invoice").required == ((Term(("refund",)),), (Term(("invoice",)),))
+
+
+@pytest.mark.parametrize(
+    "quoted", ['"duplicate charge"', "“duplicate charge”", "«duplicate charge»", '"duplicate charge']
+)
+def test_a_phrase_is_one_term_in_any_quotes_closed_or_not(quoted: str) -> None:
+    assert one(quoted) == Term(("duplicate", "charge"))
+
+
+def test_a_word_of_several_words_is_a_phrase() -> None:
+    assert one("e-mail") == Term(("e", "mail"))
+    assert one("退款") == Term(("退", "款"))
+
+
+def test_or_and_a_bar_join_alternatives_and_and_is_no_word() -> None:
+    assert parse("refund OR chargeback AND card").required == (
+        (Term(("refund",)), Term(("chargeback",))),
+        (Term(("card",)),),
+    )
+    assert parse("a|b").required == ((Term(("a", "b")),),)
+    assert parse("aa | bb").required == ((Term(("aa",)), Term(("bb",))),)
+
+
+@pytest.mark.parametrize("query", ["OR refund", "refund OR", "AND refund", "refund AND OR", "| refund |"])
+def test_dangling_operators_are_left_out(query: str) -> None:
+    assert parse(query) == Query(((Term(("refund",)),),))
+
+
+def test_lower_case_or_is_a_word() -> None:
+    assert len(parse("now or never").required) == 3
+
+
+def test_minus_excludes_a_word_or_a_phrase_but_not_within_a_word() -> None:
+    query = parse('refund -test -"wrong number" pre-paid')
+    assert query.excluded == (Term(("test",)), Term(("wrong", "number")))
+    assert query.required == ((Term(("refund",)),), (Term(("pre", "paid")),))
+    assert Term(("test",)) not in query.terms
+
+
+def test_a_star_makes_a_prefix_of_three_letters_or_more() -> None:
+    assert one("refund*") == Term(("refund",), prefix=True)
+    assert one("refund*,") == Term(("refund",), prefix=True)
+    short = parse("re*")
+    assert short.required == ((Term(("re",)),),)
+    assert "re*" in short.notes[0]
+    assert one("退*") == Term(("退",), prefix=True)
+
+
+def test_a_number_in_groups_is_looked_for_joined_as_well() -> None:
+    assert parse("555-010-4477").required == ((Term(("555", "010", "4477")), Term(("5550104477",))),)
+    assert parse("-555-010-4477 x").excluded == (Term(("555", "010", "4477")), Term(("5550104477",)))
+
+
+def test_more_words_than_the_most_are_left_out_and_the_reader_is_told() -> None:
+    query = parse(" ".join(f"word{n}" for n in range(MAX_TERMS + 1)))
+    assert len(query.required) == MAX_TERMS
+    assert str(MAX_TERMS) in query.notes[0]
+    assert not parse(" ".join(f"word{n}" for n in range(MAX_TERMS))).notes
+
+
+@pytest.mark.parametrize("query", ["", "   ", '""', "*", "-", "AND OR", "-refund", '-"wrong number"', "¶ 🎉 \x00 _"])
+def test_a_query_with_nothing_to_look_for_is_refused_with_an_example(query: str) -> None:
+    with pytest.raises(BadQuery, match="for example refund"):
+        parse(query)
+
+
+@given(TEXTS)
+def test_any_text_is_a_query_or_a_bad_query(text: str) -> None:
+    try:
+        query = parse(text)
+    except BadQuery:
+        return
+    assert query.required
+    for term in (*query.terms, *query.excluded):
+        assert term.tokens
+        assert all(words(token) == [token] for token in term.tokens)
+
+
+# Against a real index
+
+
+HOSTILE = [
+    *('"', '""', '"""', '"a', 'a"', '"a" "', "'", "''", "\\", '\\"', "`", ";", "--", "/*", "*/", "a*b", "**", "*a", "^a", "a^2", '"a"b', '"a""b"', "a'b'c", "`a`", "´", "'a", "a'", "…"),
+    *("NEAR(", "NEAR(a b)", "NEAR(a b, 5)", "NEAR/2", "a NEAR b", "near", "NEAR", "NEAR()", "NEAR(a", "NEAR a)", "NEAR(,5)", "NOT", "NOT a", "a NOT", "a NOT b", "AND", "OR"),
+    *("a AND", "AND a", "a OR", "OR OR", "a AND AND b", "()", "(a", "a)", "((a))", "{}", "{}:", "{a b}:c", "{customer}:a", "customer:a"),
+    *("customer : a", "filters:ac1", "filters : ac1", "-filters:ac1", "words MATCH a", "rank", "rowid", "words", "a + b", "a+b", "+a", "a:b"),
+    *(":a", "a:", "-", "--a", "-a", "- a", "-- a", "---", "a -", "a - b", '-"', '-"a', "-*", "a*", "ab*", "abc*", '"abc*"', '"abc"*', "abc**"),
+    *("%", "%a%", "_", "?", "?1", ":match", "@a", "$a", "#a", "a,b", "a;b", "a=b", "<a>", "a&b", "a|b", "|", "||", "~a", "!a", "[a]", "a\\b"),
+    *("'; DROP TABLE call; --", '"; DROP TABLE call; --', "' OR '1'='1", "1=1", "UNION SELECT * FROM account", "a' UNION SELECT 1--"),
+    *("\x00", "a\x00b", "\x00a", "\n", "\r\n", "\t", "a\nb", "\x1b[31m", "\x7f", "\u0085", "\u2028", "\u200b", "\ufeff", "\u202e", "\ud800", "a\udfffb"),
+    *("🎉", "a🎉b", "👩‍👧", "🇪🇸", "é", "e\u0301", "\u0301", "ß", "İ", "ﬁ", "½", "²", "①", "٣", "०", "退款", "ภาษา", "한", "ा", "\u0e3f", "¶", "a ¶ b"),
+    *("e-mail", "don't", "don’t", "l'été", "a.b.c", "a/b", "http://example.com/?a=b&c=d", "user@example.com", "C++", "C#", ".NET", "3.14", "1e999"),
+    *("NaN", "null", "None", "true", "-0", "0x41", "&amp;", "<script>", "../../etc/passwd", "${a}", "{{a}}", "%s%s%n", "\\u0041", "a" * 10_000),
+    *("退" * 10_000, "a-" * 5_000, '"' * 10_000, "(" * 10_000, "*" * 10_000, "- " * 5_000, "a " * 5_000, '"a ' * 3_333, "555-" * 2_500),
+    *("OR " * 3_333, "a OR " * 2_000, "-a " * 3_333, "\x00" * 10_000, "🎉" * 10_000, "ab* " * 2_500, "é" * 10_000, "1 " * 5_000),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SQLiteStore]:
+    opened = SQLiteStore(Path(tmp_path_factory.mktemp("hostile")) / "calls.db")
+    opened.open_account("acme", "highlevel")
+    said = ["I want a refund, don't you see? e-mail me at 555-010-4477", "我想要退款 मुझे ß", "a b c near and or not"]
+    turns = tuple(Turn(n=n, speaker=Speaker.CUSTOMER, text=text) for n, text in enumerate(said, 1))
+    moment = datetime(2026, 9, 1, tzinfo=UTC)
+    opened.save_page(
+        "acme", [Call(account="acme", provider="highlevel", vendor_call_id="one", started_at=moment, turns=turns)]
+    )
+    yield opened
+    opened.close()
+
+
+def searched(store: SQLiteStore, text: str) -> None:
+    for speaker, sort in ((None, "relevance"), ("customer", "newest"), ("unknown", "relevance")):
+        try:
+            page = store.search(parse(text), Filter(("acme",)), speaker=speaker, sort=sort)
+        except BadQuery:
+            return
+        assert page.total_calls == len(page.hits)
+
+
+def test_there_are_two_hundred_hostile_queries() -> None:
+    assert len(HOSTILE) >= 200
+
+
+@pytest.mark.parametrize("number", range(0, len(HOSTILE), 20))
+def test_hostile_queries_are_searched_or_refused_and_nothing_else(store: SQLiteStore, number: int) -> None:
+    for text in HOSTILE[number : number + 20]:
+        searched(store, text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(TEXTS)
+def test_any_text_is_searched_or_refused_and_nothing_else(store: SQLiteStore, text: str) -> None:
+    searched(store, text)
+
+
+def test_a_thousand_random_mixtures_of_syntax_are_searched_or_refused(store: SQLiteStore) -> None:
+    random = Random(20261120)
+    pieces = [*HOSTILE[:120], " ", " ", '"', "-", "*", " OR ", "refund"]
+    for _ in range(1000):
+        searched(store, "".join(random.choices(pieces, k=random.randint(1, 6))))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("refund", "REFUND!", "(refund", 'refund "', "refund AND", "refund OR nonsense", "refund -nonsense", "ref*"),
+        *("dont", "don’t", "5550104477", "555-010-4477", "退款", "मुझे", "SS", "e-mail", '"want a refund"'),
+    ],
+)
+def test_what_was_said_is_found_whatever_stands_around_it(store: SQLiteStore, query: str) -> None:
+    assert store.search(parse(query), Filter(("acme",))).total_calls == 1
+
+
+def test_no_query_reaches_the_filter_words(store: SQLiteStore) -> None:
+    for text in ("ac1", "filters:ac1", "diunknown", "stunknown"):
+        assert store.search(parse(text), Filter(("acme",))).total_calls == 0
+    assert store.search(parse("refund -ac1 -diunknown"), Filter(("acme",))).total_calls == 1
