@@ -94,7 +94,7 @@ def test_every_dependency_says_why_it_is_there() -> None:
 
 def test_the_tested_set_names_every_dependency_and_no_registry() -> None:
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    pinned = {line.partition("==")[0].lower() for line in constraints.splitlines() if "==" in line}
+    pinned = {line.partition("==")[0].lower().replace("_", "-") for line in constraints.splitlines() if "==" in line}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [
         *project["dependencies"],
