@@ -18,9 +18,12 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import anyio
+import pytest
+from aiolimiter import AsyncLimiter
 
 from call_logs.model import Call
 from call_logs.providers import Account, AnyProvider, Page, discover
+from call_logs.providers import _http as http
 from call_logs.sandbox import App, Message, Receive, Send, serving
 from call_logs.store import Unreadable
 
@@ -204,6 +207,21 @@ async def answered(reply: Reply, send: Send) -> None:
     sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": sent})
     await send({"type": "http.response.body", "body": body})
+
+
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Nothing waits for a vendor's rate or between retries; gives what the retries would have slept."""
+    waits: list[float] = []
+
+    async def noted(seconds: float) -> None:
+        waits.append(seconds)
+
+    def fast(*_: float) -> AsyncLimiter:
+        return AsyncLimiter(10_000, 1.0)
+
+    monkeypatch.setattr("stamina._core._smart_sleep", noted)
+    monkeypatch.setattr(http, "AsyncLimiter", fast)
+    return waits
 
 
 _STAGE: dict[str, App] = {}

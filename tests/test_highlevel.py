@@ -1,25 +1,23 @@
 """HighLevel's quirks, where the tape cannot show them: against the sandbox, over loopback."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
-import stamina
-from aiolimiter import AsyncLimiter
-from tape import Asked, Reply, answered, calls_of, finished, pages, staged, worked
 
 from call_logs.errors import AuthFailed, ProviderError, Rejected, UnexpectedPayload
 from call_logs.model import merged
 from call_logs.providers import Account, AnyProvider, Page
-from call_logs.providers import _http as http
 from call_logs.providers import highlevel as adapter
 from call_logs.sandbox import App, Message, Receive, Send
 from call_logs.sandbox import highlevel as sandbox
+from tape import Asked, Fault, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
 
 TOKEN = "sandbox-token-opens-nothing"
 LOCATION = "LOC123456789ABCDEF"
+T = TypeVar("T")
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 AGENT = {"id": "agent1", "agentName": "Front desk"}
@@ -27,13 +25,9 @@ NAMES = {"token": "HIGHLEVEL_TOKEN", "location_id": "HIGHLEVEL_LOCATION_ID"}
 
 
 @pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test waits for the vendor's rate, nor between retries."""
-
-    async def at_once(_: float) -> None: ...
-
-    monkeypatch.setattr(http, "AsyncLimiter", lambda *_: AsyncLimiter(10_000, 1.0))
-    monkeypatch.setattr(stamina._core, "_smart_sleep", at_once)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for the vendor's rate, nor between retries."""
+    unhurried(monkeypatch)
 
 
 def row(n: int, began: datetime | None = None, **more: Any) -> dict[str, Any]:
@@ -60,8 +54,8 @@ class Vendor:
         rows: list[dict[str, Any]],
         *,
         ignore_dates: bool = False,
-        before: Any = lambda _: None,
-        meanwhile: Any = lambda _: None,
+        before: Fault = lambda _: None,
+        meanwhile: Callable[[int], object] = lambda _: None,
     ) -> None:
         self.rows = rows
         self.asked: list[Mapping[str, str]] = []
@@ -84,7 +78,7 @@ class Vendor:
             self.asked.append(query)
             self._meanwhile(len(self.asked))
 
-    def work(self, work: Any) -> Any:
+    def work(self, work: Callable[[AnyProvider], Awaitable[T]]) -> T:
         """What the work comes to with a provider that reads here."""
         with staged(self) as base_url:
             return finished(worked, account(base_url), work)
@@ -182,6 +176,15 @@ def test_an_envelope_whose_counts_are_words_is_read_by_its_rows() -> None:
     assert ids(Vendor([], before=odd).read()) == ["call1", "call2"]
 
 
+def test_a_count_that_is_too_low_does_not_end_a_reading_at_a_full_page() -> None:
+    def miscounted(asked: Asked) -> Reply | None:
+        rows = [row(n) for n in range(1, 48)]
+        start = (int(asked.query["page"]) - 1) * 10
+        return listing(rows[start : start + 10], total=1, pageSize=10) if asked.path == adapter.LOGS else None
+
+    assert ids(Vendor([], before=miscounted).read()) == numbered(1, 47)
+
+
 # Pages that move
 
 
@@ -275,7 +278,9 @@ def test_the_last_page_leaves_nothing_to_resume() -> None:
     assert [page.resume is None for page in found] == [False, True]
 
 
-@pytest.mark.parametrize("resume", ["", "x", "{}", "[1]", '["a", 1, 2]', "null", "[null, 1, 2]", "[1, 2, 3, 4]"])
+@pytest.mark.parametrize(
+    "resume", ["", "x", "{}", "[1]", '["a", 1, 2]', "null", "[null, 1, 2]", "[1, 2, 3, 4]", "[1e999, 1, 2]"]
+)
 def test_a_place_that_cannot_be_read_starts_over(resume: str) -> None:
     assert ids(Vendor([row(1)]).read(resume=resume)) == ["call1"]
 
@@ -358,7 +363,8 @@ def first_call(**more: Any) -> Any:
 
 
 def test_an_odd_timed_transcript_falls_back_to_the_documented_one() -> None:
-    for odd in ({"turns": []}, "bot:Hi", [{"role": "agent", "content": {"text": "Hi"}}], [7], [], None):
+    odd_ones: list[Any] = [{"turns": []}, "bot:Hi", [{"role": "agent", "content": {"text": "Hi"}}], [7], [], None]
+    for odd in odd_ones:
         assert [turn.text for turn in first_call(transcriptWithToolCalls=odd).turns] == ["Hello.", "Hello."]
 
 
@@ -375,6 +381,23 @@ def test_a_call_whose_time_cannot_be_read_is_named_and_spoils_no_other(odd: Any)
     found = vendor.read()
     assert ids(found) == ["call1", "call3"]
     assert [(one.vendor_call_id, one.fields) for one in found[0].unreadable] == [("call2", ("createdAt",))]
+
+
+@pytest.mark.parametrize("odd", [{"secret": TOKEN}, [TOKEN], "", None, "x" * 200])
+def test_a_call_without_a_usable_id_is_named_by_its_fields_only(odd: Any) -> None:
+    rows = [{**row(1), "id": odd}, row(2)]
+    vendor = Vendor([], before=lambda asked: listing(rows, total=2) if asked.path == adapter.LOGS else None)
+    (page,) = vendor.read()
+    assert [call.vendor_call_id for call in page.calls] == ["call2"]
+    assert [one.fields for one in page.unreadable] == [("id",)]
+    assert page.unreadable[0].vendor_call_id in (None, "x" * 128)
+
+
+def test_an_id_that_is_a_number_is_an_id() -> None:
+    vendor = Vendor(
+        [], before=lambda asked: listing([{**row(1), "id": 17}]) if asked.query["page"] == "1" else listing([])
+    )
+    assert ids(vendor.read()) == ["17"]
 
 
 @pytest.mark.parametrize("odd", [-1, 1e300, "soon", None])

@@ -6,26 +6,34 @@ import gzip
 import json
 import logging
 import threading
+import time
 import tracemalloc
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import anyio
 import pytest
-import stamina
 from aiolimiter import AsyncLimiter
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
-from tape import Reply, answered, finished, staged
 
-from call_logs.errors import AuthFailed, ConfigError, ProviderError, RateLimited, Rejected, Unavailable, UnexpectedPayload
+from call_logs.errors import (
+    AuthFailed,
+    ConfigError,
+    ProviderError,
+    RateLimited,
+    Rejected,
+    Unavailable,
+    UnexpectedPayload,
+)
 from call_logs.providers import Connection, Wire
 from call_logs.providers import _http as http
-from call_logs.sandbox import App, Message, Receive, Send
+from call_logs.sandbox import Message, Receive, Send
+from tape import Reply, answered, finished, staged
 
 CREDENTIAL = "credential-that-stays-in-headers"
 QUERY = "query-value-nobody-logs"
@@ -55,7 +63,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def noted(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(stamina._core, "_smart_sleep", noted)
+    monkeypatch.setattr("stamina._core._smart_sleep", noted)
     return waits
 
 
@@ -114,10 +122,14 @@ def raw(peer: Peer) -> Generator[tuple[str, list[int]]]:
 
     async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.append(len(connections))
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
-            await peer(reader, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await reader.readuntil(b"\r\n\r\n")
+                await peer(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def serve() -> None:
         stopped = asyncio.Event()
@@ -126,12 +138,12 @@ def raw(peer: Peer) -> Generator[tuple[str, list[int]]]:
         origin.append(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         stop.append(lambda: loop.call_soon_threadsafe(stopped.set))
         started.set()
-        async with server:
-            await stopped.wait()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        await stopped.wait()
+        server.close()
+        open_still = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in open_still:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*open_still, return_exceptions=True)
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
@@ -180,10 +192,10 @@ def test_a_server_that_drips_is_left_at_the_deadline(monkeypatch: pytest.MonkeyP
             await asyncio.sleep(0.05)
 
     with raw(drip) as (base_url, _):
-        began = anyio.current_time if False else datetime.now(UTC)
+        began = time.monotonic()
         with pytest.raises(Unavailable, match="did not answer within"):
             asked(base_url)
-        assert datetime.now(UTC) - began < timedelta(seconds=3)
+        assert time.monotonic() - began < 3
 
 
 @pytest.mark.parametrize(
@@ -219,7 +231,11 @@ def test_a_port_where_nobody_listens_is_unavailable() -> None:
 
 def test_a_compressed_answer_is_read() -> None:
     body = json.dumps({"n": 1, "text": "x" * 200_000}).encode()
-    for encoding, packed in (("gzip", gzip.compress(body)), ("deflate", zlib.compress(body)), ("x-gzip", gzip.compress(body))):
+    for encoding, packed in (
+        ("gzip", gzip.compress(body)),
+        ("deflate", zlib.compress(body)),
+        ("x-gzip", gzip.compress(body)),
+    ):
         assert len(answer_to(Reply(200, packed, {"content-encoding": encoding})).text) == 200_000
 
 
@@ -242,14 +258,13 @@ def test_an_answer_larger_than_the_cap_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_follows_the_end_of_a_compressed_answer_is_not_kept() -> None:
-    body = gzip.compress(b'{"n": 1}') + b"\0" * (24 * 1024 * 1024)
-    with staged(Answers(Reply(200, body, {"content-encoding": "gzip"}))) as base_url:
-        asked(base_url)
+    more = (b"\0" * 65_536,) * 512
+    whole = says(head(content_encoding="gzip"), gzip.compress(b'{"n": 1}'), *more)
+    with raw(whole) as (base_url, _):
         tracemalloc.start()
         try:
-            held = tracemalloc.get_traced_memory()[0]
-            asked(base_url)
-            assert tracemalloc.get_traced_memory()[1] - held < 16 * 1024 * 1024
+            assert asked(base_url).n == 1
+            assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
         finally:
             tracemalloc.stop()
 
@@ -353,7 +368,9 @@ def test_errors_and_logs_hold_no_credential_query_or_header(caplog: pytest.LogCa
     caplog.set_level(logging.DEBUG)
     said: list[str] = []
     for status in (400, 401, 403, 404, 408, 422, 425, 429, 500, 503, 302, 200):
-        error = failure(Reply(status, {"message": CANARY, "echo": CREDENTIAL}, {"x-echo": CANARY, "location": f"/{CANARY}"}))
+        error = failure(
+            Reply(status, {"message": CANARY, "echo": CREDENTIAL}, {"x-echo": CANARY, "location": f"/{CANARY}"})
+        )
         said += [str(error), repr(error), repr(vars(error))]
     for peer in (says(), says(head(50), CANARY.encode()), says(CANARY.encode() + b"\r\n\r\n")):
         with raw(peer) as (base_url, _), pytest.raises(Unavailable) as raised:
@@ -409,7 +426,18 @@ def test_an_odd_body_becomes_clean(body: bytes, read: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        *(b"", b"null", b"[]", b'"text"', b"7", b"{", b"<html>canary</html>", b"NaN", b'{"n": 1} trailing', b"\xff\xfe"),
+        *(
+            b"",
+            b"null",
+            b"[]",
+            b'"text"',
+            b"7",
+            b"{",
+            b"<html>canary</html>",
+            b"NaN",
+            b'{"n": 1} trailing',
+            b"\xff\xfe",
+        ),
         *(b"\x00" * 10, b"[" * 10_000, b"[" * 10_000 + b"]" * 10_000, b'{"n":' * 10_000 + b"1" + b"}" * 10_000),
         *(b'{"n": ' + b"9" * 5_000 + b"}", b'{"n": "many"}', b'{"n": NaN}', b'{"n": null}'),
         *('{"n": 1}'.encode("utf-16-be"), '{"n": 1}'.encode("utf-32")),
@@ -419,16 +447,21 @@ def test_a_body_that_cannot_be_read_is_an_unexpected_payload(body: bytes) -> Non
     assert isinstance(failure(Reply(200, body)), UnexpectedPayload)
 
 
-@given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode) | st.text(max_size=60).map(lambda one: json.dumps([one]).encode()))
+@given(
+    st.binary(max_size=200)
+    | st.text(max_size=100).map(str.encode)
+    | st.text(max_size=60).map(lambda one: json.dumps([one]).encode())
+)
 def test_parsing_gives_data_or_a_value_error(body: bytes) -> None:
     with contextlib.suppress(ValueError):
         http.parsed(body)
 
 
 def test_html_with_a_200_is_an_unexpected_payload() -> None:
-    error = failure(Reply(200, f"<html>{CANARY}</html>".encode(), {"content-type": "text/html"}))
-    assert isinstance(error, UnexpectedPayload)
-    assert "not JSON" in error.problem
+    for body in (f"<html>{CANARY}</html>".encode(), b'{"n": 1}'):
+        error = failure(Reply(200, body, {"content-type": "text/html"}))
+        assert isinstance(error, UnexpectedPayload)
+        assert "not JSON" in error.problem
 
 
 def test_an_answer_without_a_content_is_an_unexpected_payload() -> None:
@@ -490,7 +523,7 @@ def test_trouble_is_shown_while_a_request_is_tried_again_and_gone_afterwards(mon
         async def look(_: float) -> None:
             during.append(api.trouble)
 
-        monkeypatch.setattr(stamina._core, "_smart_sleep", look)
+        monkeypatch.setattr("stamina._core._smart_sleep", look)
         try:
             await api.get("/calls", Anything)
             return during, api.trouble

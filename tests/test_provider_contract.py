@@ -6,15 +6,27 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, cast
 from urllib.parse import quote
 
 import pytest
-import stamina
-from aiolimiter import AsyncLimiter
 from pydantic import SecretStr, ValidationError
+
+from call_logs import config, providers
+from call_logs.errors import (
+    AuthFailed,
+    ConfigError,
+    ProviderError,
+    RateLimited,
+    Rejected,
+    Unavailable,
+    UnexpectedPayload,
+)
+from call_logs.model import ActionKind, Call, Direction, Status
+from call_logs.providers import FEATURES, AnyProvider, Page, Provider, discover
+from call_logs.providers import _http as http
 from tape import (
     Asked,
     Fault,
@@ -29,13 +41,8 @@ from tape import (
     pages,
     played,
     slugs,
+    unhurried,
 )
-
-from call_logs import config
-from call_logs.errors import AuthFailed, ProviderError, RateLimited, Rejected, Unavailable, UnexpectedPayload
-from call_logs.model import ActionKind, Call, Direction, Status
-from call_logs.providers import FEATURES, AnyProvider, Page, discover
-from call_logs.providers import _http as http
 
 CANARY = "canary-that-nobody-may-quote"
 PROVEN_BY_REQUESTS = "server-side dates"
@@ -46,21 +53,9 @@ refused = pytest.mark.parametrize("status", [401, 403])
 
 
 @pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test waits for a vendor's rate."""
-    monkeypatch.setattr(http, "AsyncLimiter", lambda *_: AsyncLimiter(10_000, 1.0))
-
-
-@pytest.fixture(autouse=True)
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What the retries would have slept."""
-    waits: list[float] = []
-
-    async def noted(seconds: float) -> None:
-        waits.append(seconds)
-
-    monkeypatch.setattr(stamina._core, "_smart_sleep", noted)
-    return waits
+    return unhurried(monkeypatch)
 
 
 def read(tape: Tape) -> Callable[[AnyProvider], Any]:
@@ -128,6 +123,48 @@ def test_every_provider_has_a_tape_and_every_tape_a_provider() -> None:
 def test_slug_is_the_module_name(slug: str) -> None:
     provider = discover()[slug]
     assert provider.slug == slug == provider.__module__.rpartition(".")[2]
+
+
+class Package:
+    """Another distribution's entry point."""
+
+    name = "acme"
+
+    def __init__(self, brings: object) -> None:
+        self._brings = brings
+
+    def load(self) -> object:
+        if isinstance(self._brings, Exception):
+            raise self._brings
+        return self._brings
+
+
+def discovered(monkeypatch: pytest.MonkeyPatch, brings: object) -> Mapping[str, type[AnyProvider]]:
+    """What is found when another distribution brings this."""
+
+    def entry_points(*, group: str) -> list[Package]:
+        assert group == "call_logs.providers"
+        return [Package(brings)]
+
+    monkeypatch.setattr(providers, "entry_points", entry_points)
+    return discover.__wrapped__()
+
+
+def test_a_provider_of_another_distribution_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    acme = type("Acme", (Provider,), {"slug": "tried_out"})
+    assert discovered(monkeypatch, acme) == {**discover(), "tried_out": acme}
+
+
+def test_two_packages_that_claim_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="named highlevel"):
+        discovered(monkeypatch, type("Acme", (Provider,), {"slug": "highlevel"}))
+
+
+@pytest.mark.parametrize("brings", [ImportError(CANARY), AttributeError(CANARY), object()])
+def test_a_package_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch, brings: object) -> None:
+    with pytest.raises(ConfigError, match="acme cannot be loaded") as raised:
+        discovered(monkeypatch, brings)
+    assert CANARY not in str(raised.value)
 
 
 @every_provider
@@ -510,12 +547,12 @@ def with_lists_replaced(body: Any) -> Any:
 
 
 @pytest.fixture
-def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment in which nothing is configured."""
     for name in config.variables():
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(f"{name}_FILE", raising=False)
-    yield monkeypatch
+    return monkeypatch
 
 
 @every_provider

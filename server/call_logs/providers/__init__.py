@@ -10,7 +10,7 @@ import ipaddress
 import pkgutil
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
@@ -163,7 +163,8 @@ class Provider(ABC, Generic[S]):
 
     `slug` is the module's name, the prefix of its variables and the tape's name. `gives` is what the vendor's API
     shows, from `FEATURES`; the tapes prove it. `silent_because` says why calls have no transcript, where the vendor
-    never gives one.
+    never gives one. `settled` tells which of these calls (by the vendor's ids) are held and final, so that their
+    details need not be read again; sync sets it.
     """
 
     slug: ClassVar[str]
@@ -178,6 +179,7 @@ class Provider(ABC, Generic[S]):
         self.account = account
         self.settings = settings
         self.names = names or {}
+        self.settled: Callable[[Sequence[str]], Awaitable[set[str]]] = nothing_settled
 
     def name_of(self, setting: str) -> str:
         """The setting as the operator wrote it."""
@@ -222,6 +224,12 @@ class Provider(ABC, Generic[S]):
 
 
 AnyProvider = Provider[Any]
+
+
+async def nothing_settled(vendor_call_ids: Sequence[str]) -> set[str]:
+    """No call is held: what `Provider.settled` says until sync knows better."""
+    del vendor_call_ids
+    return set()
 
 
 @dataclass(frozen=True)

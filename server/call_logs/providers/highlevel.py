@@ -300,7 +300,7 @@ class _Place:
         """
         try:
             page, start_ms, end_ms = map(int, json.loads(resume or "[]"))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         return cls(page, start_ms, end_ms).before() if start_ms <= _ms(since) else None
 

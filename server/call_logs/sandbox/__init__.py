@@ -1,5 +1,6 @@
 """Stand-ins of the vendors' APIs on this machine, with the calls of a made-up business. For the demo and the tests."""
 
+import pkgutil
 import socket
 import threading
 import time
@@ -7,12 +8,11 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapp
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any
 
 START_SECONDS = 10.0
 STOP_SECONDS = 5.0
-TOKEN = "demo-token-not-a-secret"  # noqa: S105 - opens nothing but this sandbox
-LOCATION_ID = "DemoLakesideDental01"
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -39,31 +39,37 @@ class Sandbox:
     received: list[Received] = field(default_factory=list[Received])
 
 
+@dataclass(frozen=True)
+class StandIn:
+    """One vendor's API over made-up calls, and the settings with which an account reaches it (but for `base_url`)."""
+
+    app: App
+    settings: dict[str, str]
+
+
 @contextmanager
 def running(now: datetime | None = None) -> Generator[Sandbox]:
-    """Every stand-in, with the calls that the business had before `now`; its zone says when a day begins."""
+    """Every stand-in, with the calls that the business had before `now`; its zone says when a day begins.
+
+    A module of this folder with a function `stand_in` is one, for the provider of its name.
+    """
     from starlette.applications import Starlette  # noqa: PLC0415 - importing the sandbox stays cheap
     from starlette.routing import Mount  # noqa: PLC0415
 
-    from call_logs.sandbox import business, highlevel  # noqa: PLC0415
+    from call_logs.sandbox import business  # noqa: PLC0415
 
-    calls = business.calls(now or datetime.now(UTC).astimezone())
-    agents = [highlevel.agent(one, LOCATION_ID) for one in business.AGENTS.values() if not one.is_deleted]
-    logs = [highlevel.call_log(call) for call in calls]
-    app = Starlette(
-        routes=[
-            Mount("/highlevel", highlevel.application(logs, agents, token=TOKEN, location_id=LOCATION_ID)),
-        ]
-    )
+    moment = now or datetime.now(UTC).astimezone()
+    stand_ins: dict[str, StandIn] = {}
+    for module in pkgutil.iter_modules(__path__):
+        make = getattr(import_module(f"{__name__}.{module.name}"), "stand_in", None)
+        if make is not None:
+            stand_ins[module.name] = make(business.calls(moment, module.name))
     received: list[Received] = []
+    app = Starlette(routes=[Mount(f"/{name}", one.app) for name, one in stand_ins.items()])
     with serving(_recording(app, received)) as origin:
         accounts = {
-            "demo-highlevel": {
-                "provider": "highlevel",
-                "token": TOKEN,
-                "location_id": LOCATION_ID,
-                "base_url": f"{origin}/highlevel",
-            }
+            f"demo-{name}": {"provider": name, **one.settings, "base_url": f"{origin}/{name}"}
+            for name, one in stand_ins.items()
         }
         yield Sandbox(accounts, received)
 

@@ -11,9 +11,10 @@ from functools import cache
 from itertools import cycle, islice
 from typing import Literal
 
-from call_logs.sandbox.story import Script, Story, scripts, seeded, story, told
+from call_logs.sandbox.story import Script, Story, script_files, scripts, seeded, story, told
 
 NAME = "Lakeside Dental"
+EVERYDAY = "everyday.txt"
 EVERYDAY_CALLS = 64
 EVERYDAY_MINUTES_AGO = (302, 371, 458, 563)
 DAYS = 27
@@ -64,11 +65,6 @@ class PhoneCall:
     agent: Agent
     customer: Customer | None
     story: Story
-
-    @property
-    def direction(self) -> Literal["inbound", "web"]:
-        """Customers call in; tests are made in a browser."""
-        return "web" if self.customer is None else "inbound"
 
 
 AGENTS: Mapping[str, Agent] = {
@@ -227,23 +223,23 @@ ACTIONS: Mapping[str, Configured] = {
 }
 
 
-def calls(now: datetime) -> list[PhoneCall]:
-    """The calls of the four weeks before `now`, newest first. `now` is aware; days begin in its zone."""
+def calls(now: datetime, line: str = "highlevel") -> list[PhoneCall]:
+    """One line's calls of the four weeks before `now`, newest first. `now` is aware; days begin in its zone."""
     if now.tzinfo is None:
         raise ValueError("now must be aware")
-    held = [_placed(told_story, now) for told_story in stories()]
+    held = [_placed(told_story, now) for told_story in stories() if told_story.line == line]
     return sorted(held, key=lambda call: (call.started_at, call.key), reverse=True)
 
 
 @cache
 def stories() -> tuple[Story, ...]:
     """What the customers of Lakeside Dental called about. The same on every day."""
-    by_hand = [script for name in ("english.txt", "spanish.txt", "intake.txt") for script in scripts(name)]
+    by_hand = [script for name in script_files() if name != EVERYDAY for script in scripts(name)]
     return tuple(story(script) for script in (*by_hand, *_everyday()))
 
 
 def _everyday() -> Iterator[Script]:
-    patterns = list(scripts("everyday.txt"))
+    patterns = list(scripts(EVERYDAY))
     for n, pattern in enumerate(islice(cycle(patterns), EVERYDAY_CALLS)):
         key = f"{pattern.key}-{n // len(patterns) + 1}"
         rng = seeded(NAME, key, "who and when")

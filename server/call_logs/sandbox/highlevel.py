@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from call_logs.sandbox import business
-from call_logs.sandbox.business import Agent, Configured, PhoneCall
+from call_logs.sandbox import StandIn
+from call_logs.sandbox.business import ACTIONS, AGENTS, NAME, Agent, Configured, PhoneCall
 from call_logs.sandbox.story import HANGS_UP, Executed, Spoken
 
 VERSIONS = ("2021-04-15", "2021-07-28", "v3")
@@ -47,6 +47,17 @@ LIST_PARAMETERS = ("locationId", "agentId", "contactId", "startDate", "endDate",
 AGENT_PARAMETERS = ("locationId", "page", "pageSize", "query")
 
 Row = Mapping[str, Any]
+
+
+TOKEN = "demo-token-not-a-secret"
+LOCATION_ID = "DemoLakesideDental01"
+
+
+def stand_in(calls: Sequence[PhoneCall]) -> StandIn:
+    """The API with the business's own location."""
+    agents = [agent(one, LOCATION_ID) for one in AGENTS.values() if not one.is_deleted]
+    app = application([call_log(call) for call in calls], agents, token=TOKEN, location_id=LOCATION_ID)
+    return StandIn(app, {"token": TOKEN, "location_id": LOCATION_ID})
 
 
 # What the API shows of the business
@@ -81,9 +92,9 @@ def agent(one: Agent, location_id: str) -> dict[str, Any]:
         "id": object_id("agent", one.name),
         "locationId": location_id,
         "agentName": one.name,
-        "businessName": business.NAME,
+        "businessName": NAME,
         "welcomeMessage": one.greeting,
-        "agentPrompt": f"You answer the phone of {business.NAME}. Never give medical advice.",
+        "agentPrompt": f"You answer the phone of {NAME}. Never give medical advice.",
         "language": "es" if one.language == "es" else "en-US",
         "patienceLevel": "high",
         "maxCallDuration": 900,
@@ -99,7 +110,7 @@ def agent(one: Agent, location_id: str) -> dict[str, Any]:
                 "name": configured.name,
                 "actionParameters": _parameters(configured),
             }
-            for key, configured in business.ACTIONS.items()
+            for key, configured in ACTIONS.items()
         ],
     }
 
@@ -151,7 +162,7 @@ def _timed(call: PhoneCall) -> Iterable[dict[str, Any]]:
 
 
 def _action(call: PhoneCall, done: Executed) -> dict[str, Any]:
-    configured = business.ACTIONS[done.action]
+    configured = ACTIONS[done.action]
     executed_at = call.started_at + timedelta(seconds=done.offset_seconds)
     row: dict[str, Any] = {
         "actionId": object_id("action", done.action),
@@ -221,7 +232,7 @@ def _parameters(configured: Configured) -> dict[str, Any]:
 # How the API answers
 
 
-class Refused(Exception):  # noqa: N818 - what the API does, not a fault of ours
+class Refused(Exception):
     """An answer other than 200, as the API words it."""
 
     def __init__(self, status: int, message: str | list[str], error: str | None = None) -> None:

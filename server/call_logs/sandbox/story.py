@@ -51,7 +51,12 @@ class Executed:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One phone call, without its date. `settled` is false while transcript and summary are still being made."""
+    """One phone call, without its date.
+
+    `line` is the vendor on whose system it took place. `status` is in our words; `end` and `sip` say how it ended, where
+    the vendor tells. `ringing_seconds` go before the first second that is counted. `settled` is false while transcript
+    and summary are still being made.
+    """
 
     key: str
     agent: str
@@ -65,6 +70,12 @@ class Story:
     extracted: Mapping[str, Any]
     is_test: bool = False
     settled: bool = True
+    line: str = "highlevel"
+    direction: str = "inbound"
+    status: str = "completed"
+    end: str | None = None
+    sip: int | None = None
+    ringing_seconds: float = 0.0
 
     def started_at(self, now: datetime) -> datetime:
         """When it began, seen from `now`, in whose zone the business has its days."""
@@ -124,6 +135,13 @@ def seeded(*parts: object) -> Random:
     return Random("/".join(map(str, parts)))  # noqa: S311 - a script, not a secret
 
 
+def script_files() -> list[str]:
+    """The names of the files in `scripts/`."""
+    return sorted(
+        file.name for file in (files("call_logs.sandbox") / "scripts").iterdir() if file.name.endswith(".txt")
+    )
+
+
 def scripts(name: str) -> Iterator[Script]:
     """The scripts of one file in `scripts/`, as written."""
     text = (files("call_logs.sandbox") / "scripts" / name).read_text(encoding="utf-8")
@@ -171,6 +189,12 @@ def story(script: Script) -> Story:
         extracted=json.loads(about.get("extracted", "{}")),
         is_test=about.get("test") == "yes",
         settled=about.get("settled") != "no",
+        line=about.get("line", "highlevel"),
+        direction=about.get("direction", "inbound" if "customer" in about else "web"),
+        status=about.get("status", "completed"),
+        end=about.get("end"),
+        sip=int(about["sip"]) if "sip" in about else None,
+        ringing_seconds=float(about.get("ringing", "0")),
     )
 
 

@@ -1,0 +1,520 @@
+"""What only the SQLite file promises: its modes and settings, its plans, and that nothing acknowledged is lost."""
+
+import os
+import re
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from call_logs.errors import StoreError
+from call_logs.model import ActionKind, Call, Direction, Speaker, Status, Turn
+from call_logs.store import Filter, Store, open_store
+from call_logs.store import sqlite as engine
+from call_logs.store.query import parse
+from call_logs.store.sqlite import MIGRATIONS, SQLiteStore
+
+NOW = datetime(2026, 9, 30, 12, 0, tzinfo=UTC)
+ALL = Filter(("acme",))
+WORDS = ["refund", "invoice", "chargeback", "cancel", "café", "退款", "मुझे"]
+
+posix = pytest.mark.skipif(os.name != "posix", reason="modes and signals of POSIX")
+
+
+def call(number: int, said: str = "a refund please", **given: Any) -> Call:
+    defaults: dict[str, Any] = {
+        "account": "acme",
+        "provider": "highlevel",
+        "vendor_call_id": f"call-{number}",
+        "started_at": NOW - timedelta(minutes=number),
+        "turns": (Turn(n=1, speaker=Speaker.CUSTOMER, text=said),) if said else (),
+    }
+    return Call(**(defaults | given))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "kept" / "calls.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SQLiteStore]:
+    with closing(SQLiteStore(path)) as opened:
+        opened.open_account("acme", "highlevel")
+        yield opened
+
+
+@contextmanager
+def looking(path: Path) -> Generator[sqlite3.Connection]:
+    """A connection of somebody else's."""
+    with closing(sqlite3.connect(path)) as connection:
+        yield connection
+
+
+# The file
+
+
+@posix
+def test_only_its_owner_can_read_the_file_and_its_journals(store: SQLiteStore, path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store.save_page("acme", [call(1)])
+        modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()}
+        other = path.with_name("other.db")
+        with closing(SQLiteStore(other)) as another:
+            another.open_account("acme", "highlevel")
+            modes |= {one.name: stat.S_IMODE(one.stat().st_mode) for one in path.parent.glob("other*")}
+    finally:
+        os.umask(before)
+    assert {"calls.db", "calls.db-wal", "other.db", "other.db-wal"} <= set(modes)
+    assert set(modes.values()) == {0o600}
+
+
+@posix
+def test_only_its_owner_can_look_into_a_folder_that_was_made_for_it(path: Path) -> None:
+    SQLiteStore(path).close()
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_every_connection_writes_ahead_and_waits_for_the_disk(store: SQLiteStore) -> None:
+    with store._connection() as one, store._connection() as other:  # pyright: ignore[reportPrivateUsage] - its settings
+        assert one is not other
+        for connection in (one, other):
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+            assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    open_store("~/calls.db").close()
+    assert (tmp_path / "calls.db").is_file()
+
+
+def test_opening_again_keeps_the_calls_and_writes_nothing(store: SQLiteStore, path: Path) -> None:
+    store.save_page("acme", [call(1)])
+    store.close()
+    before = path.read_bytes()
+    with closing(SQLiteStore(path)) as again:
+        assert again.list_calls(ALL).total == 1
+    assert path.read_bytes() == before
+
+
+def test_a_database_of_a_newer_version_is_refused_by_name_and_left_alone(store: SQLiteStore, path: Path) -> None:
+    store.save_page("acme", [call(1)])
+    store.close()
+    with looking(path) as connection:
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=rf"{re.escape(str(path))}.*newer.*Upgrade call-logs-mcp.*CALL_LOGS_DATABASE"):
+        SQLiteStore(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("version", [0, 1, 99])
+def test_another_programs_database_is_refused_and_left_alone(path: Path, version: int) -> None:
+    path.parent.mkdir()
+    with looking(path) as connection:
+        connection.execute("CREATE TABLE call(id INTEGER PRIMARY KEY, note TEXT)")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("PRAGMA journal_mode=WAL")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"another program.*CALL_LOGS_DATABASE"):
+        SQLiteStore(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"Dear diary, today I called Acme.\n" * 100, b"SQLite format 3\x00" + bytes(4096)])
+def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="CALL_LOGS_DATABASE") as refused:
+        SQLiteStore(path)
+    assert str(path) in str(refused.value)
+    assert path.read_bytes() == content
+
+
+def test_a_folder_in_its_place_is_refused(path: Path) -> None:
+    path.mkdir(parents=True)
+    with pytest.raises(StoreError, match="CALL_LOGS_DATABASE"):
+        SQLiteStore(path)
+
+
+def test_a_file_in_place_of_its_folder_is_refused(path: Path) -> None:
+    path.parent.write_text("not a folder")
+    with pytest.raises(StoreError, match="CALL_LOGS_DATABASE"):
+        SQLiteStore(path)
+
+
+@pytest.fixture
+def barred() -> Iterator[Path]:
+    """A folder in which this process may not write, whoever runs the test."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        nobody = os.geteuid() == 0
+        if nobody:
+            os.seteuid(65534)
+        try:
+            yield folder
+        finally:
+            if nobody:
+                os.seteuid(0)
+            folder.chmod(0o755)
+
+
+@posix
+def test_a_folder_without_the_right_to_write_is_refused(barred: Path) -> None:
+    with pytest.raises(StoreError, match=r"PermissionError.*CALL_LOGS_DATABASE"):
+        SQLiteStore(barred / "calls.db")
+    with pytest.raises(StoreError, match="CALL_LOGS_DATABASE"):
+        SQLiteStore(barred / "deeper" / "calls.db")
+
+
+@posix
+def test_a_database_without_the_right_to_write_is_refused(barred: Path) -> None:
+    effective = os.geteuid()
+    if os.getuid() == 0:
+        os.seteuid(0)
+    barred.chmod(0o755)
+    with closing(sqlite3.connect(barred / "calls.db")) as connection:
+        connection.execute("CREATE TABLE setting(name TEXT)")
+    (barred / "calls.db").chmod(0o444)
+    barred.chmod(0o555)
+    if os.getuid() == 0:
+        os.seteuid(effective)
+    with pytest.raises(StoreError, match="CALL_LOGS_DATABASE"):
+        SQLiteStore(barred / "calls.db")
+
+
+def test_no_text_of_sqlite_reaches_the_reader(store: SQLiteStore, caplog: pytest.LogCaptureFixture) -> None:
+    with looking_at_broken(store), pytest.raises(StoreError) as told:
+        store.list_calls(ALL)
+    assert "no such table" not in str(told.value)
+    assert "no such table: call" in caplog.text
+
+
+@contextmanager
+def looking_at_broken(store: SQLiteStore) -> Generator[None]:
+    with store._transaction() as db:  # pyright: ignore[reportPrivateUsage] - breaks it
+        db.execute("PRAGMA legacy_alter_table = ON")
+        db.execute("ALTER TABLE call RENAME TO gone")
+    yield
+
+
+def test_after_a_failed_write_the_next_one_works(store: SQLiteStore) -> None:
+    def fails(*statements: str) -> None:
+        with store._transaction() as db:  # pyright: ignore[reportPrivateUsage] - breaks it
+            for statement in statements:
+                db.execute(statement)
+
+    with pytest.raises(StoreError):
+        fails("ROLLBACK", "INSERT INTO nowhere VALUES(1)")  # SQLite rolls back by itself when the disk is full
+    with pytest.raises(StoreError):
+        fails("PRAGMA defer_foreign_keys = ON", "INSERT INTO content VALUES(1, x'00')")  # found at COMMIT only
+    assert store.save_page("acme", [call(1)]).new == 1
+    assert store.list_calls(ALL).total == 1
+
+
+def test_a_locked_database_is_told_as_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(SQLiteStore(path)) as first:
+        first.open_account("acme", "highlevel")
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    with looking(path) as other, closing(SQLiteStore(path)) as patient:
+        other.execute("BEGIN IMMEDIATE")
+        assert patient.list_calls(ALL).total == 0
+        with pytest.raises(StoreError, match="locked by another program"):
+            patient.save_page("acme", [call(1)])
+        other.execute("ROLLBACK")
+        assert patient.save_page("acme", [call(1)]).new == 1
+
+
+def test_threads_that_come_and_go_leave_no_connections_behind(store: SQLiteStore) -> None:
+    for _ in range(30):
+        thread = threading.Thread(target=store.list_calls, args=(ALL,))
+        thread.start()
+        thread.join(10)
+    assert len(store._idle) == 1  # pyright: ignore[reportPrivateUsage] - the pool
+
+
+def test_a_question_within_a_question_has_its_own_snapshot(store: SQLiteStore) -> None:
+    store.save_page("acme", [call(1)])
+    with store._reading() as outer:  # pyright: ignore[reportPrivateUsage] - a read that is still open
+        assert outer.execute("SELECT count(*) FROM call").fetchone() == (1,)
+        store.save_page("acme", [call(2)])
+        assert store.list_calls(ALL).total == 2
+        assert outer.execute("SELECT count(*) FROM call").fetchone() == (1,)
+
+
+def test_closing_lets_a_running_question_end(store: SQLiteStore) -> None:
+    store.save_page("acme", [call(1)])
+    with store._reading() as running:  # pyright: ignore[reportPrivateUsage] - a read that is still open
+        store.close()
+        assert running.execute("SELECT count(*) FROM call").fetchone() == (1,)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        running.execute("SELECT 1")
+
+
+# What it holds together
+
+
+def sound(path: Path) -> None:
+    """The file passes SQLite's checks, its index FTS5's, and both hold the same calls."""
+    with looking(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        connection.execute("INSERT INTO words(words) VALUES('integrity-check')")  # raises where it is not
+        for table in ("content", "words"):
+            key = "rowid" if table == "words" else "id"
+            assert connection.execute(f"SELECT {key} FROM {table} EXCEPT SELECT id FROM call").fetchall() == []
+            assert connection.execute(f"SELECT id FROM call EXCEPT SELECT {key} FROM {table}").fetchall() == []
+
+
+def test_after_hundreds_of_random_saves_the_file_and_its_index_are_sound(store: SQLiteStore, path: Path) -> None:
+    random = Random(4)
+    newest: dict[str, Call] = {}
+    for _ in range(120):
+        page: list[Call] = []
+        for number in random.sample(range(80), random.randrange(1, 8)):
+            said = " ".join(random.choices(WORDS, k=random.randrange(1, 12)))
+            started = NOW - timedelta(seconds=random.randrange(300))
+            parent = random.choice([None, None, f"call-{random.randrange(80)}"])
+            one = call(number, said, started_at=started, parent_id=parent, status=random.choice(list(Status)))
+            page.append(one)
+            newest[one.vendor_call_id] = one
+        store.save_page("acme", page)
+    sound(path)
+    whole = Filter(("acme",), include_legs=True)
+    assert store.list_calls(whole).total == len(newest)
+    for word in WORDS:
+        saying = {name for name, one in newest.items() if word in one.turns[0].text}
+        hits = store.search(parse(word), whole, limit=100).hits
+        assert {hit.row.vendor_call_id for hit in hits} == saying
+    assert store.legs(newest["call-1"]) == [
+        row
+        for row in reversed(store.list_calls(whole, limit=100).rows)
+        if newest[row.vendor_call_id].parent_id == "call-1" != row.vendor_call_id
+    ]
+
+
+def other_tokens(text: str) -> list[str]:
+    return text.replace("refund", "reimbursement").split()
+
+
+def test_an_index_of_an_older_tokeniser_is_built_again(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, leg = call(1, "a refund", is_test=True), call(2, "a refund", parent_id="call-1", agent_id="a")
+    store.save_page("acme", [parent, leg])
+    store.close()
+    monkeypatch.setattr(engine, "TOKENISER_VERSION", 2)
+    monkeypatch.setattr(engine, "tokens", other_tokens)
+    with closing(SQLiteStore(path)) as newer:
+        assert newer.search(parse("refund"), Filter(("acme",), include_tests=True)).total_calls == 0
+        assert newer.search(parse("reimbursement"), Filter(("acme",), include_tests=True)).total_calls == 1
+        assert newer.search(parse("reimbursement"), Filter(("acme",))).total_calls == 0
+        with_leg = Filter(("acme",), include_legs=True, agent="a")
+        assert newer.search(parse("reimbursement"), with_leg).total_calls == 1
+    sound(path)
+    before = path.read_bytes()
+    SQLiteStore(path).close()
+    assert path.read_bytes() == before
+
+
+# Plans
+
+
+def plans(store: SQLiteStore, which: Filter, *, query: str | None = None, sort: str = "newest") -> str:
+    """How SQLite would answer: the plan of every statement that a list or a search runs."""
+    said: list[str] = []
+    with store._connection() as db:  # pyright: ignore[reportPrivateUsage] - its statements
+        db.set_trace_callback(said.append)
+    if query is None:
+        store.list_calls(which, limit=20, sort=sort)
+    else:
+        store.search(parse(query), which)
+    with store._connection() as db:  # pyright: ignore[reportPrivateUsage] - its statements
+        db.set_trace_callback(None)
+        statements = [one for one in said if one.lstrip().startswith("SELECT") and re.search(r"\b(call|words)\b", one)]
+        assert statements
+        return "\n".join(row[3] for one in statements for row in db.execute(f"EXPLAIN QUERY PLAN {one}"))
+
+
+@pytest.fixture
+def many(store: SQLiteStore) -> SQLiteStore:
+    """4,000 calls of two accounts, as unevenly spread as real ones, and SQLite's own statistics of none."""
+    random = Random(6)
+    store.open_account("initech", "vyom")
+    for account in ("acme", "initech"):
+        calls = [
+            call(
+                n,
+                random.choice(WORDS) + " call",
+                account=account,
+                agent_id=f"agent-{min(n % 7, n % 3)}",
+                agent_name=f"Desk {min(n % 7, n % 3)}",
+                status=random.choice([Status.COMPLETED] * 9 + [Status.FAILED]),
+                direction=random.choice(list(Direction)),
+                from_number=f"+1555010{n % 10_000:04}",
+            )
+            for n in range(2000)
+        ]
+        store.save_page(account, calls)
+    return store
+
+
+FULL = re.compile(r"SCAN call(?! USING (?:COVERING )?INDEX)")
+"""Reading every row of the table. A walk along an index in the list's own order is none: it stops at the limit."""
+
+
+@pytest.mark.parametrize(
+    ("given", "index"),
+    [
+        ({}, "call_shown"),
+        ({"include_tests": True}, "call_account"),
+        ({"agent": "desk 1"}, "call_agent"),
+        ({"agent": "agent-2"}, "call_agent"),
+        ({"status": Status.FAILED}, "call_status"),
+        ({"agent": "desk 1", "status": Status.FAILED}, "call_agent_status"),
+        ({"phone": "0100042"}, "call_from"),
+        ({"phone": "0100042"}, "call_to"),
+        ({"since": NOW - timedelta(hours=3)}, "(account=? AND id>?)"),
+    ],
+)
+def test_a_filtered_list_walks_an_index_and_never_all_calls(
+    many: SQLiteStore, given: dict[str, Any], index: str
+) -> None:
+    plan = plans(many, Filter(("acme",), **given))
+    assert index in plan
+    assert not FULL.search(plan), plan
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"agent": "desk 1", "status": Status.FAILED},
+        {"phone": "0100042", "direction": Direction.INBOUND},
+        {"action": ActionKind.MESSAGE},
+        {"since": NOW - timedelta(hours=3), "min_duration_seconds": 3.0},
+    ],
+)
+def test_a_search_asks_the_index_first_and_finds_calls_by_their_key(many: SQLiteStore, given: dict[str, Any]) -> None:
+    plan = plans(many, Filter(("acme", "initech"), **given), query='refund "refund call" ref* -cancel')
+    assert "SCAN words VIRTUAL TABLE INDEX" in plan
+    walks = set(re.findall(r"(?:SCAN|SEARCH) call .*", plan)) - {"SEARCH call USING INTEGER PRIMARY KEY (rowid=?)"}
+    # How many calls there are (at most 20,000) is counted along the smallest index.
+    assert all(walk.startswith("SCAN call USING COVERING INDEX") for walk in walks), plan
+
+
+@pytest.mark.parametrize(
+    ("sort", "walk"), [("newest", "SCAN call"), ("longest", "SCAN call USING INDEX call_duration")]
+)
+def test_a_list_of_several_accounts_is_read_in_its_order_and_not_sorted(
+    many: SQLiteStore, sort: str, walk: str
+) -> None:
+    plan = plans(many, Filter(("acme", "initech")), sort=sort).splitlines()
+    assert walk in plan
+    assert not [step for step in plan if "TEMP B-TREE" in step]
+
+
+# Other processes
+
+SAVES = """
+import sys
+from datetime import UTC, datetime, timedelta
+from call_logs.model import Call, Speaker, Turn
+from call_logs.store import Marks
+from call_logs.store.sqlite import SQLiteStore
+path, who, pages = sys.argv[1], sys.argv[2], int(sys.argv[3])
+now = datetime(2026, 9, 30, tzinfo=UTC)
+print("ready", flush=True)
+sys.stdin.readline()
+store = SQLiteStore(path)
+store.open_account("acme", "highlevel")
+for page in range(pages):
+    turns = (Turn(n=1, speaker=Speaker.CUSTOMER, text=f"a refund {page} " * 30),)
+    calls = [
+        Call(account="acme", provider="highlevel", vendor_call_id=f"{who}-{page}-{n}", turns=turns,
+             started_at=now - timedelta(minutes=page, seconds=n))
+        for n in range(10)
+    ]
+    store.save_page("acme", calls, Marks(now, now - timedelta(minutes=page), str(page)))
+    print(page, flush=True)
+store.close()
+"""
+
+
+def saving(path: Path, who: str, pages: int) -> "subprocess.Popen[str]":
+    """Another process that waits for a line, then saves pages of ten calls and prints the number of each."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SAVES, str(path), who, str(pages)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def go(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+@posix
+@pytest.mark.parametrize("acknowledged", [1, 9, 40])
+def test_a_killed_process_loses_no_acknowledged_page(path: Path, acknowledged: int) -> None:
+    with saving(path, "one", 100_000) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            go(process)
+            for page in range(acknowledged):
+                assert process.stdout.readline() == f"{page}\n"
+            os.kill(process.pid, signal.SIGKILL)
+            rest = process.stdout.read().splitlines()
+            assert process.wait(20) == -signal.SIGKILL
+        finally:
+            process.kill()
+    told = acknowledged + len(rest)
+    with closing(SQLiteStore(path)) as store:
+        total = store.list_calls(ALL).total
+        assert told * 10 <= total <= told * 10 + 10
+        assert total % 10 == 0, "a torn page"
+        assert store.marks("acme").resume == str(total // 10 - 1)
+        assert store.search(parse("refund"), ALL).total_calls == total
+        store.save_page("acme", [call(1)])
+    sound(path)
+
+
+def test_processes_that_begin_on_the_same_new_file_and_write_at_once_lose_nothing(path: Path) -> None:
+    processes = [saving(path, f"process-{n}", 8) for n in range(4)]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            go(process)
+        for process in processes:
+            _, failures = process.communicate(timeout=40)
+            assert (process.returncode, failures) == (0, "")
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait(10)
+    with closing[Store](SQLiteStore(path)) as store:
+        assert store.list_calls(ALL).total == 4 * 8 * 10
+    sound(path)
