@@ -142,6 +142,22 @@ def test_a_secret_file_that_cannot_be_used_is_named_by_its_variable(
     assert CANARY not in repr(account)
 
 
+@pytest.mark.usefixtures("highlevel")
+@pytest.mark.parametrize("content", ["", " \n", "\ufeff", "${user_config.token}"])
+def test_an_empty_secret_file_counts_as_absent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str) -> None:
+    (tmp_path / "token").write_text(content, encoding="utf-8")
+    monkeypatch.delenv("HIGHLEVEL_TOKEN")
+    monkeypatch.setenv("HIGHLEVEL_TOKEN_FILE", str(tmp_path / "token"))
+    assert only(load()).problem == "highlevel: HIGHLEVEL_TOKEN is missing."
+
+
+@pytest.mark.parametrize("content", ["", " \n", "\ufeff"])
+def test_an_empty_secret_file_of_an_account_is_named(written: Written, tmp_path: Path, content: str) -> None:
+    (tmp_path / "token").write_text(content, encoding="utf-8")
+    written(front_desk(token=f'{{ file = "{tmp_path / "token"}" }}'))
+    assert only(load()).problem == "The file that token of [accounts.front-desk] names is empty."
+
+
 @pytest.mark.parametrize("absent", ["", "  ", "${user_config.highlevel_token}", " ${HIGHLEVEL_TOKEN} "])
 def test_empty_variables_and_unfilled_placeholders_count_as_absent(
     monkeypatch: pytest.MonkeyPatch, absent: str
@@ -265,10 +281,10 @@ def test_accounts_of_the_file_take_secrets_literally_from_variables_and_from_fil
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: Written
 ) -> None:
     (tmp_path / "token").write_text("of-the-file\n", encoding="utf-8")
-    monkeypatch.setenv("ACME_TOKEN", "of-the-variable")
+    monkeypatch.setenv("FRONT_DESK_TOKEN", "of-the-variable")
     for token, meant in (
         ('"literal"', "literal"),
-        ('{ env = "ACME_TOKEN" }', "of-the-variable"),
+        ('{ env = "FRONT_DESK_TOKEN" }', "of-the-variable"),
         (f'{{ file = "{tmp_path / "token"}" }}', "of-the-file"),
     ):
         written(front_desk(token=token))
@@ -282,10 +298,10 @@ def test_accounts_of_the_file_take_secrets_literally_from_variables_and_from_fil
     ("token", "said"),
     [
         (None, "token of [accounts.front-desk] is missing"),
-        ('{ env = "ACME_TOKEN" }', "ACME_TOKEN"),
+        ('{ env = "FRONT_DESK_TOKEN" }', "FRONT_DESK_TOKEN"),
         (f'{{ env = "{CANARY}" }}', "token of [accounts.front-desk]"),
         (f'{{ file = "{CANARY}" }}', "token of [accounts.front-desk]"),
-        (f'{{ env = "ACME_TOKEN", file = "{CANARY}" }}', "token of [accounts.front-desk]"),
+        (f'{{ env = "FRONT_DESK_TOKEN", file = "{CANARY}" }}', "token of [accounts.front-desk]"),
         (f'{{ vault = "{CANARY}" }}', "token of [accounts.front-desk]"),
         (f'["{CANARY}"]', "token of [accounts.front-desk]"),
         ("7", "token of [accounts.front-desk]"),

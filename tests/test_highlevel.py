@@ -229,6 +229,19 @@ def test_calls_deleted_between_pages_cost_none_of_the_others() -> None:
         assert page.reached is None or all(call.started_at < page.reached for call in later)
 
 
+def test_a_count_that_goes_up_and_down_costs_no_call_and_ends() -> None:
+    rows = [row(n) for n in range(1, 521)]
+
+    def counted(asked: Asked) -> Reply | None:
+        page = int(asked.query["page"])
+        wavering = 520 - len(vendor.asked) % 2
+        return listing(rows[(page - 1) * 50 : page * 50], total=wavering) if asked.path == adapter.LOGS else None
+
+    vendor = Vendor([], before=counted)
+    assert ids(vendor.read()) == numbered(1, 520)
+    assert len(vendor.asked) <= 14
+
+
 def test_an_unordered_page_neither_ends_the_reading_nor_claims_how_far_it_got() -> None:
     rows = [row(n) for n in range(1, 121)]
     rows[4], rows[110] = rows[110], rows[4]

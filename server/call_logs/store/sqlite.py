@@ -652,9 +652,10 @@ def _window(which: Filter) -> tuple[list[str], dict[str, Any]]:
 def _where(db: sqlite3.Connection, which: Filter, *, walked: bool = False) -> tuple[str, dict[str, Any]]:
     """The filter over `call` for lists and counts. `walked`: not by the accounts' index, whose order is another."""
     parts, values = _window(which)
-    # The plus keeps SQLite from using the index of the accounts; an agent's index tells more.
+    # The plus keeps SQLite from using the index of the accounts; that of an agent or a status tells more.
     accounts = _account_numbers(db, which.accounts)
-    parts.append(_among("+call.account" if walked or which.agent is not None else "call.account", accounts))
+    other = walked or which.agent is not None or which.status is not None
+    parts.append(_among("+call.account" if other else "call.account", accounts))
     if which.agent is not None:
         parts.append(_among("call.agent", _agent_numbers(db, accounts, which.agent)))
     for name, value in (("direction", which.direction), ("status", which.status)):

@@ -1,0 +1,1113 @@
+"""Vendor to store over real HTTP: nothing is lost, doubled or re-read in vain, whatever is cut off, late or down."""
+
+import json
+import socket
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import anyio
+import pytest
+import stamina
+
+from call_logs import sync as passes
+from call_logs.errors import AuthFailed, CallNotFound, StoreError
+from call_logs.model import Action, ActionKind, Call, Speaker, Status, Turn
+from call_logs.providers import Account, Page, Provider, Settings
+from call_logs.providers.highlevel import HighLevel, HighLevelSettings
+from call_logs.sandbox import App, Message, Receive, Send, highlevel, serving
+from call_logs.store import Filter, Marks
+from call_logs.store.query import parse
+from call_logs.store.sqlite import SQLiteStore
+from call_logs.sync import FAILURES_BEFORE_REST, PARKED_SECONDS, REST_SECONDS, TIES, Sync, prepared
+from call_logs.text import Masking
+
+pytestmark = pytest.mark.anyio
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+HISTORY = timedelta(days=90)
+PAGE = 50
+LIST = "/voice-ai/dashboard/call-logs"
+TOKEN = "made-up-token"
+LOCATION_ID = "MadeUpLocation000001"
+Row = dict[str, Any]
+
+
+# The vendor
+
+
+def log(number: int, *, at: datetime | None = None, said: str = "I want a refund", **given: Any) -> Row:
+    """A row of the vendor's list: the higher the number, the older the call."""
+    row: Row = {
+        "id": f"log{number:05}",
+        "agentId": highlevel.object_id("agent", "Front Desk"),
+        "createdAt": highlevel._iso(at or NOW - timedelta(minutes=1 + 7 * number)),  # pyright: ignore[reportPrivateUsage] - the vendor's form
+        "duration": 60 + number % 50,
+        "trialCall": False,
+        "fromNumber": f"+1555010{number % 10_000:04}",
+        "summary": f"Call {number}.",
+        "transcript": f"bot:Hello, how can I help?\nhuman:{said} \n",
+        "executedCallActions": [],
+        "extractedData": {},
+    }
+    return row | given
+
+
+def logs(*numbers: int) -> list[Row]:
+    return [log(number) for number in numbers]
+
+
+@dataclass
+class Vendor:
+    """The stand-in, with switches. `rows` is what it holds; `fails` answers instead of it; `after` runs behind it."""
+
+    rows: list[Row]
+    asked: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    origin: str = ""
+    fails: Callable[[str, dict[str, str]], int | None] = lambda _path, _query: None
+    after: Callable[[dict[str, str]], None] = lambda _query: None
+    hangs: bool = False
+    raw: bytes | None = None
+
+    @property
+    def pages(self) -> list[int]:
+        """The pages of the list that were asked for."""
+        return [int(query["page"]) for query in self.asked]
+
+    def app(self, **given: Any) -> App:
+        """The stand-in as it is served."""
+        inner = highlevel.application(self.rows, [], token=TOKEN, location_id=LOCATION_ID, **given)
+
+        async def switched(scope: Message, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await inner(scope, receive, send)
+                return
+            query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode()).items()}
+            if scope["path"] == LIST:
+                self.asked.append(query)
+            if self.hangs:
+                await anyio.sleep_forever()
+            status = self.fails(scope["path"], query)
+            body = self.raw if scope["path"] == LIST else None
+            if status is not None or body is not None:
+                start = {"type": "http.response.start", "status": status or 200}
+                await send(start | {"headers": [(b"content-type", b"application/json")]})
+                await send({"type": "http.response.body", "body": body or b"{}"})
+                return
+            await inner(scope, receive, send)
+            if scope["path"] == LIST:
+                self.after(query)
+
+        return switched
+
+    @contextmanager
+    def serving(self, **given: Any) -> Generator["Vendor"]:
+        with serving(self.app(**given)) as self.origin:
+            yield self
+
+    def account(self, name: str = "acme", **settings: str) -> Account:
+        defaults = {"token": TOKEN, "location_id": LOCATION_ID, "base_url": self.origin}
+        return Account(name, HighLevel, HighLevelSettings.model_validate(defaults | settings), {"token": "ACME_TOKEN"})
+
+
+@pytest.fixture
+def vendor() -> Generator[Vendor]:
+    """A vendor with 130 calls, newest first by number."""
+    with Vendor(logs(*range(130))).serving() as started:
+        yield started
+
+
+class Clock:
+    """The monotonic clock of the passes, which a test moves."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    moved = Clock()
+    monkeypatch.setattr(passes, "time", moved)
+    return moved
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_between_attempts() -> Generator[None]:
+    """The HTTP client's five attempts stay, the seconds between them go."""
+    with stamina.set_testing(True, attempts=5):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vendor's documented rate is the adapter's test, not these."""
+    monkeypatch.setattr("call_logs.providers.highlevel.RATE", (10_000, 1.0))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "calls.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Generator[SQLiteStore]:
+    with closing(SQLiteStore(path)) as opened:
+        yield opened
+
+
+def syncing(store: SQLiteStore, *accounts: Account, **given: Any) -> Sync:
+    defaults: dict[str, Any] = {"history": HISTORY, "wait": 20.0}
+    return Sync(accounts, store, **(defaults | given))
+
+
+@asynccontextmanager
+async def running(sync: Sync, within: float = 30.0) -> AsyncGenerator[Sync]:
+    """The passes, bounded."""
+    with anyio.fail_after(within):
+        async with sync.running():
+            yield sync
+
+
+async def one_pass(store: SQLiteStore, *accounts: Account, **given: Any) -> list[passes.Health]:
+    """A new start, one pass over each account, and the end."""
+    async with running(syncing(store, *accounts, **given)) as sync:
+        return [await sync.finish(account.name) for account in accounts]
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Lets others run until it is so."""
+    with anyio.fail_after(20):
+        while not true():  # noqa: ASYNC110 - what is waited for has no event
+            await anyio.sleep(0.002)
+
+
+def kept(store: SQLiteStore, account: str = "acme") -> list[str]:
+    return [row.vendor_call_id for row in store.list_calls(Filter((account,), include_tests=True), limit=1000).rows]
+
+
+def expected(rows: Sequence[Row]) -> Counter[str]:
+    return Counter(row["id"] for row in rows)
+
+
+def count_pages(vendor: Vendor) -> int:
+    return len(vendor.asked)
+
+
+# A pass
+
+
+async def test_the_first_pass_brings_every_call_exactly_once_newest_first(vendor: Vendor, store: SQLiteStore) -> None:
+    saved: list[list[str]] = []
+    save = store.save_page
+
+    def recorded(account: str, calls: Sequence[Call], *rest: Any) -> Any:
+        saved.append([call.vendor_call_id for call in calls])
+        return save(account, calls, *rest)
+
+    store.save_page = recorded  # type: ignore[method-assign] - looks on
+    (health,) = await one_pass(store, vendor.account())
+    assert (health.state, health.covered, health.fresh, health.problem) == ("ok", True, True, None)
+    assert Counter(kept(store)) == expected(vendor.rows)
+    assert [name for page in saved for name in page] == [row["id"] for row in vendor.rows]
+    assert vendor.pages == [1, 2, 3]
+    assert health.marks.high == datetime.fromisoformat(vendor.rows[0]["createdAt"])
+    assert health.marks.low is not None
+    assert health.marks.low < NOW - HISTORY + timedelta(minutes=1)
+    assert health.marks.resume is None
+
+
+async def test_an_empty_account_is_read_and_its_first_call_is_found_later(store: SQLiteStore) -> None:
+    with Vendor([]).serving() as vendor:
+        (health,) = await one_pass(store, vendor.account())
+        assert (health.state, health.marks.high) == ("ok", None)
+        vendor.rows.append(log(3))
+        (health,) = await one_pass(store, vendor.account())
+        assert kept(store) == ["log00003"]
+        assert health.marks.high == datetime.fromisoformat(vendor.rows[0]["createdAt"])
+
+
+async def test_the_next_pass_reads_one_page_and_brings_what_is_new(vendor: Vendor, store: SQLiteStore) -> None:
+    async with running(syncing(store, vendor.account())) as sync:
+        await sync.finish("acme")
+        vendor.rows.insert(0, log(900, at=NOW))
+        vendor.asked.clear()
+        health = await sync.finish("acme")
+    assert vendor.pages == [1]
+    assert Counter(kept(store)) == expected(vendor.rows)
+    assert health.marks.high == NOW
+
+
+async def test_a_restart_does_not_read_again_what_is_complete(vendor: Vendor, store: SQLiteStore) -> None:
+    vendor.rows[:] = logs(*(number * 40 for number in range(300)))  # two months
+    await one_pass(store, vendor.account())
+    assert len(vendor.asked) == 6
+    vendor.asked.clear()
+    (health,) = await one_pass(store, vendor.account())
+    assert vendor.pages == [1]
+    assert health.state == "ok"
+
+
+async def test_a_longer_history_reads_further_back_and_only_there(vendor: Vendor, store: SQLiteStore) -> None:
+    vendor.rows[:] = logs(*(number * 40 for number in range(300)))
+    (health,) = await one_pass(store, vendor.account(), history=timedelta(days=10))
+    few = len(kept(store))
+    assert 40 < few < 60
+    assert health.marks.low is not None
+    assert health.marks.low > NOW - timedelta(days=11)
+    vendor.asked.clear()
+    await one_pass(store, vendor.account(), history=HISTORY)
+    assert Counter(kept(store)) == expected(vendor.rows)
+    ends = [int(query["endDate"]) for query in vendor.asked[1:]]
+    assert max(ends) <= (health.marks.low + timedelta(days=1) + TIES).timestamp() * 1000 + 1
+
+
+async def test_a_transcript_that_comes_late_is_there_after_the_next_pass(vendor: Vendor, store: SQLiteStore) -> None:
+    vendor.rows[0] |= {"transcript": "", "summary": None}
+    async with running(syncing(store, vendor.account())) as sync:
+        await sync.finish("acme")
+        assert store.search(parse("reimbursed"), Filter(("acme",))).total_calls == 0
+        vendor.rows[0] |= {"transcript": "human:Was I reimbursed?\n", "summary": "Asks for money."}
+        await sync.finish("acme")
+    call = store.call(["acme"], "acme/log00000")
+    assert call is not None
+    assert (call.turns[0].text, call.summary) == ("Was I reimbursed?", "Asks for money.")
+    assert store.search(parse("reimbursed"), Filter(("acme",))).total_calls == 1
+
+
+async def test_calls_that_arrive_while_paging_are_not_lost(vendor: Vendor, store: SQLiteStore) -> None:
+    arrived = iter(range(1000, 2000))
+
+    def arrive(_query: dict[str, str]) -> None:
+        if len(vendor.rows) < 200:
+            for _ in range(7):
+                number = next(arrived)
+                vendor.rows.insert(0, log(number, at=NOW - timedelta(seconds=2000 - number)))
+
+    vendor.after = arrive
+    async with running(syncing(store, vendor.account())) as sync:
+        await sync.finish("acme")
+        first = set(kept(store))
+        assert {row["id"] for row in logs(*range(130))} <= first
+        await sync.finish("acme")
+    assert Counter(kept(store)) == expected(vendor.rows)
+
+
+async def test_a_vendor_that_ignores_dates_loses_nothing(store: SQLiteStore) -> None:
+    rows = logs(*(number * 40 for number in range(200)))
+    with Vendor(rows).serving(ignore_dates=True) as vendor:
+        await one_pass(store, vendor.account(), history=timedelta(days=10))
+        await one_pass(store, vendor.account(), history=HISTORY)
+        assert Counter(kept(store)) == expected(rows)
+
+
+async def test_a_vendor_that_ignores_dates_never_takes_the_low_mark_back(store: SQLiteStore) -> None:
+    rows = logs(*(number * 40 for number in range(200)))
+    lows: list[datetime | None] = []
+    save = store.save_page
+
+    def recorded(account: str, calls: Any, marks: Marks | None = None, *rest: Any) -> Any:
+        if marks is not None:
+            lows.append(marks.low)
+        return save(account, calls, marks, *rest)
+
+    with Vendor(rows).serving(ignore_dates=True) as vendor:
+        await one_pass(store, vendor.account(), history=timedelta(days=30))
+        store.save_page = recorded  # type: ignore[method-assign] - looks on
+        await one_pass(store, vendor.account(), history=HISTORY)
+    assert len(lows) > 3
+    assert lows == sorted(lows, key=lambda low: low or NOW, reverse=True)
+
+
+async def test_one_call_dated_in_the_future_does_not_hide_the_calls_after_it(
+    vendor: Vendor, store: SQLiteStore
+) -> None:
+    vendor.rows.insert(0, log(999, at=NOW + timedelta(days=400)))
+    async with running(syncing(store, vendor.account())) as sync:
+        # A day wider is how the vendor is asked; further ahead it would not list the call at all.
+        vendor.rows[0]["createdAt"] = (NOW + timedelta(hours=20)).isoformat()
+        await sync.finish("acme")
+        assert "log00999" in kept(store)
+        vendor.rows.insert(1, log(998, at=NOW - timedelta(seconds=5)))
+        await sync.finish("acme")
+        sync_high = sync.health("acme").marks.high
+    assert "log00998" in kept(store)
+    assert sync_high is not None
+    assert sync_high <= datetime.now(UTC)
+
+
+async def test_an_unreadable_record_does_not_spoil_its_page(vendor: Vendor, store: SQLiteStore) -> None:
+    vendor.rows[4] = vendor.rows[4] | {"duration": {"seconds": "sixty"}}
+    (health,) = await one_pass(store, vendor.account())
+    assert health.state == "ok"
+    assert len(kept(store)) == 129
+    assert store.accounts(["acme"])[0].unreadable == 1
+
+
+# Cut off
+
+
+async def cut_off_after(vendor: Vendor, store: SQLiteStore, pages: int) -> None:
+    """Leaves the scope in the middle of the first pass, when that many pages are in the store."""
+    async with running(syncing(store, vendor.account())) as sync:
+        sync.start("acme")
+        await until(lambda: len(vendor.asked) > pages)
+
+
+@pytest.mark.parametrize("pages", [1, 2, 4])
+async def test_a_pass_that_was_cut_off_goes_on_where_it_stopped(store: SQLiteStore, pages: int) -> None:
+    with Vendor(logs(*range(330))).serving() as vendor:
+        await cut_off_after(vendor, store, pages)
+        held = len(kept(store))
+        assert PAGE * (pages - 1) <= held < 330
+        resume = store.marks("acme").resume
+        assert resume is not None
+        vendor.asked.clear()
+        (health,) = await one_pass(store, vendor.account())
+        assert Counter(kept(store)) == expected(vendor.rows)
+        assert (health.state, health.marks.resume) == ("ok", None)
+        backfill = vendor.pages[vendor.pages.index(json.loads(resume)[0] - 1) :] if held > PAGE else vendor.pages
+        assert backfill[-1] == 7
+        assert len(vendor.asked) <= 7 - json.loads(resume)[0] + 2 + 1 + held // PAGE
+
+
+@pytest.mark.parametrize("page", [1, 2, 4, 7])
+async def test_a_vendor_that_begins_to_fail_keeps_what_was_read_and_goes_on_later(
+    store: SQLiteStore, page: int
+) -> None:
+    with Vendor(logs(*range(330))).serving() as vendor:
+        vendor.fails = lambda path, query: 503 if path == LIST and int(query["page"]) >= page else None
+        (health,) = await one_pass(store, vendor.account())
+        assert health.state == "down"
+        assert health.problem is not None
+        assert "503" in health.problem
+        assert not health.covered
+        assert vendor.pages.count(page) == 5
+        assert len(kept(store)) == PAGE * (page - 1)
+        vendor.fails = lambda _path, _query: None
+        vendor.asked.clear()
+        (health,) = await one_pass(store, vendor.account())
+        assert health.state == "ok"
+        assert Counter(kept(store)) == expected(vendor.rows)
+
+
+async def test_passing_failures_are_tried_again_within_the_pass(vendor: Vendor, store: SQLiteStore) -> None:
+    seen: Counter[str] = Counter()
+
+    def every_other(path: str, query: dict[str, str]) -> int | None:
+        seen[query.get("page", "")] += 1
+        return 503 if path == LIST and seen[query["page"]] < 3 else None
+
+    vendor.fails = every_other
+    (health,) = await one_pass(store, vendor.account())
+    assert health.state == "ok"
+    assert Counter(kept(store)) == expected(vendor.rows)
+
+
+@pytest.mark.parametrize("deleted", [1, 20, 50])
+async def test_rows_deleted_while_a_pass_was_cut_off_hide_no_other(store: SQLiteStore, deleted: int) -> None:
+    with Vendor(logs(*range(330))).serving() as vendor:
+        vendor.fails = lambda path, query: 503 if path == LIST and int(query["page"]) > 3 else None
+        await one_pass(store, vendor.account())
+        gone = {row["id"] for row in vendor.rows[:deleted]}
+        del vendor.rows[:deleted]
+        vendor.fails = lambda _path, _query: None
+        await one_pass(store, vendor.account())
+        assert Counter(kept(store)) == expected(vendor.rows) + Counter(gone)
+
+
+async def test_calls_of_the_same_moment_on_both_sides_of_a_cut_are_not_lost(store: SQLiteStore) -> None:
+    rows = logs(*range(200))
+    for number in range(90, 110):  # over the end of page 2
+        rows[number]["createdAt"] = rows[90]["createdAt"]
+    with Vendor(rows).serving() as vendor:
+        vendor.fails = lambda path, query: 503 if path == LIST and int(query["page"]) > 2 else None
+        await one_pass(store, vendor.account())
+        assert len(kept(store)) == 100
+        vendor.fails = lambda _path, _query: None
+        await one_pass(store, vendor.account())
+        assert Counter(kept(store)) == expected(rows)
+
+
+# A vendor without order
+
+
+class Unordered(Provider[Settings]):
+    """Gives its pages as they are set, cut off where told; remembers what it was asked."""
+
+    slug = "unordered"
+    title = "Unordered"
+    origin = "https://unordered.example"
+    settings_type = Settings
+    gives = frozenset[str]()
+
+    def __init__(self, *_: Any) -> None:
+        super().__init__("acme", Settings())
+        self.pages: list[Page] = []
+        self.fails_after: int | None = None
+        self.asked: list[tuple[datetime, datetime | None, str | None]] = []
+
+    def connection(self) -> Any:
+        raise NotImplementedError
+
+    async def check(self) -> None:
+        raise NotImplementedError
+
+    async def calls(
+        self, since: datetime, until: datetime | None = None, resume: str | None = None
+    ) -> AsyncGenerator[Page]:
+        self.asked.append((since, until, resume))
+        begin = int(resume) if resume else 0
+        for number, page in enumerate(self.pages[begin:], begin):
+            if number == self.fails_after:
+                raise RuntimeError("cut")
+            fitting = tuple(
+                call for call in page.calls if since <= call.started_at and (until is None or call.started_at < until)
+            )
+            yield Page(fitting, page.reached, page.resume)
+
+
+def plain(number: int, age: timedelta, **given: Any) -> Call:
+    return Call(account="acme", provider="unordered", vendor_call_id=f"call-{number}", started_at=NOW - age, **given)
+
+
+@pytest.fixture
+def unordered(monkeypatch: pytest.MonkeyPatch) -> tuple[Unordered, Account]:
+    provider = Unordered()
+    account = Account("acme", Unordered, Settings())
+
+    def opened(_account: Account) -> Unordered:
+        return provider
+
+    monkeypatch.setattr(Account, "open", opened)
+    return provider, account
+
+
+async def test_pages_without_order_are_all_kept_and_nothing_is_promised_before_the_end(
+    unordered: tuple[Unordered, Account], store: SQLiteStore
+) -> None:
+    provider, account = unordered
+    provider.pages = [Page((plain(n, timedelta(days=(n * 37) % 80)),), None, str(n + 1)) for n in range(5)]
+    provider.fails_after = 3
+    (health,) = await one_pass(store, account)
+    assert (health.state, health.marks) == ("failed", Marks())
+    provider.fails_after = None
+    (health,) = await one_pass(store, account)
+    assert health.state == "ok"
+    assert len(kept(store)) == 5
+    assert health.marks.high == max(page.calls[0].started_at for page in provider.pages)
+    assert health.marks.low is not None
+
+
+async def test_an_order_that_breaks_takes_the_marks_back_and_what_they_hid_is_read_again(
+    unordered: tuple[Unordered, Account], store: SQLiteStore
+) -> None:
+    provider, account = unordered
+    young = plain(99, timedelta(days=1))  # stands at the end of the list, behind calls of a month
+    provider.pages = [
+        Page((plain(1, timedelta(days=10)),), NOW - timedelta(days=10), "1"),
+        Page((plain(2, timedelta(days=20)),), NOW - timedelta(days=20), "2"),
+        Page((plain(3, timedelta(days=30)),), NOW - timedelta(days=30), "3"),
+        Page((young, plain(4, timedelta(days=40))), None, "4"),
+        Page((plain(5, timedelta(days=50)),), None, None),
+    ]
+    provider.fails_after = 2
+    (health,) = await one_pass(store, account)
+    assert health.marks.low == NOW - timedelta(days=20)
+    provider.fails_after = None
+    (health,) = await one_pass(store, account)
+    assert health.state == "ok"
+    assert sorted(kept(store)) == ["call-1", "call-2", "call-3", "call-4", "call-5", "call-99"]
+    assert provider.asked[-1][1:] == (None, None)
+
+
+async def test_an_order_that_breaks_in_the_first_pass_lets_a_cut_off_one_begin_anew(
+    unordered: tuple[Unordered, Account], store: SQLiteStore
+) -> None:
+    provider, account = unordered
+    provider.pages = [
+        Page((plain(1, timedelta(days=10)),), NOW - timedelta(days=10), "1"),
+        Page((plain(2, timedelta(days=5)),), None, "2"),
+        Page((plain(3, timedelta(days=7)),), None, None),
+    ]
+    provider.fails_after = 2
+    (health,) = await one_pass(store, account)
+    assert store.marks("acme") == health.marks == Marks()
+    provider.fails_after = None
+    await one_pass(store, account)
+    assert sorted(kept(store)) == ["call-1", "call-2", "call-3"]
+
+
+async def test_a_bug_in_an_adapter_fails_its_account_and_not_the_server(
+    unordered: tuple[Unordered, Account], store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider, account = unordered
+    provider.pages = [Page(())]
+    provider.fails_after = 0
+    async with running(syncing(store, account)) as sync:
+        health = await sync.finish("acme")
+        assert health.state == "failed"
+        assert health.problem is not None
+        assert "cut" not in health.problem
+        assert "RuntimeError: cut" in caplog.text
+        provider.fails_after = None
+        assert (await sync.finish("acme")).state == "ok"
+
+
+async def test_a_store_that_fails_within_a_pass_fails_the_pass_and_not_the_server(
+    vendor: Vendor, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, note = store.save_page, store.note
+
+    def full(*_: Any) -> Any:
+        raise StoreError("The disk is full. Free some space.")
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(store, "save_page", full)
+    monkeypatch.setattr(store, "note", broken)
+    async with running(syncing(store, vendor.account())) as sync:
+        health = await sync.finish("acme")
+        assert (health.state, health.problem, health.covered) == ("failed", "The disk is full. Free some space.", False)
+        monkeypatch.setattr(store, "save_page", save)
+        monkeypatch.setattr(store, "note", note)
+        assert (await sync.finish("acme")).state == "ok"
+    assert Counter(kept(store)) == expected(vendor.rows)
+
+
+# Refused, down
+
+
+async def test_a_refused_credential_parks_the_account_for_fifteen_minutes(
+    vendor: Vendor, store: SQLiteStore, clock: Clock
+) -> None:
+    account = vendor.account(token="wrong-token")
+    async with running(syncing(store, account)) as sync:
+        await sync.freshen(["acme"])
+        health = sync.health("acme")
+        assert (health.state, health.covered, health.fresh) == ("parked", False, False)
+        assert "ACME_TOKEN" in (health.next_step or "")
+        assert "401" in (health.problem or "")
+        assert "wrong-token" not in f"{health}"
+        assert len(vendor.asked) == 1
+        for ahead in (61.0, 600.0, PARKED_SECONDS - 5):
+            clock.ahead = ahead
+            await sync.freshen(["acme"])
+            with pytest.raises(CallNotFound, match=r"cannot be asked now.*401.*ACME_TOKEN"):
+                await sync.fetch("acme", "log00001")
+        assert len(vendor.asked) == 1
+        clock.ahead = PARKED_SECONDS + 5
+        await sync.freshen(["acme"])
+        assert len(vendor.asked) == 2
+        assert store.accounts(["acme"])[0].state == "parked"
+
+
+async def test_a_pass_that_is_ordered_asks_a_parked_account_and_frees_it_when_it_answers(
+    vendor: Vendor, store: SQLiteStore, clock: Clock
+) -> None:
+    vendor.fails = lambda path, _query: 401 if path == LIST else None
+    async with running(syncing(store, vendor.account())) as sync:
+        assert (await sync.finish("acme")).state == "parked"
+        vendor.fails = lambda _path, _query: None
+        assert (await sync.finish("acme")).state == "ok"
+        vendor.asked.clear()
+        clock.ahead = 61.0
+        await sync.freshen(["acme"])
+        assert vendor.pages == [1]
+
+
+async def test_a_credential_refused_for_one_call_parks_the_account_too(vendor: Vendor, store: SQLiteStore) -> None:
+    async with running(syncing(store, vendor.account())) as sync:
+        await sync.finish("acme")
+        asked: list[str] = []
+
+        def refuse(path: str, _query: dict[str, str]) -> int | None:
+            asked.append(path)
+            return 401
+
+        vendor.fails = refuse
+        with pytest.raises(AuthFailed):
+            await sync.fetch("acme", "unknown1")
+        assert sync.health("acme").state == "parked"
+        for _ in range(3):
+            with pytest.raises(CallNotFound, match="cannot be asked now"):
+                await sync.fetch("acme", "unknown1")
+        assert len(asked) == 1
+
+
+async def test_five_outages_in_a_row_rest_the_account_for_a_minute(
+    vendor: Vendor, store: SQLiteStore, clock: Clock
+) -> None:
+    vendor.fails = lambda path, _query: 503 if path == LIST else None
+    async with running(syncing(store, vendor.account(), max_age=0.0)) as sync:
+        for outage in range(1, FAILURES_BEFORE_REST + 1):
+            await sync.freshen(["acme"])
+            await until(lambda: sync.health("acme").state == "down")
+            assert len(vendor.asked) == 5 * outage
+        clock.ahead = REST_SECONDS - 5
+        await sync.freshen(["acme"])
+        assert len(vendor.asked) == 5 * FAILURES_BEFORE_REST
+        assert sync.health("acme").state == "down"
+        vendor.fails = lambda _path, _query: None
+        clock.ahead = REST_SECONDS + 5
+        await sync.freshen(["acme"])
+        assert sync.health("acme").state == "ok"
+        vendor.fails = lambda path, _query: 503 if path == LIST else None
+        vendor.asked.clear()
+        for _ in range(2):  # counted anew
+            await sync.freshen(["acme"])
+            await until(lambda: sync.health("acme").state == "down")
+        assert len(vendor.asked) == 10
+
+
+@pytest.fixture
+def dead() -> Generator[str]:
+    """A port on which nobody listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
+async def test_one_dead_account_leaves_the_others_answer_untouched_and_fast(
+    vendor: Vendor, store: SQLiteStore, dead: str
+) -> None:
+    sync = syncing(store, vendor.account("dead", base_url=dead), vendor.account())
+    async with running(sync):
+        began = time.monotonic()
+        await sync.freshen(["acme"])
+        assert sync.health("acme").covered
+        assert Counter(kept(store)) == expected(vendor.rows)
+        assert kept(store, "dead") == []
+        with anyio.fail_after(5):
+            await sync.freshen(["dead", "acme"])
+        assert time.monotonic() - began < 10
+        await until(lambda: sync.health("dead").state == "down")
+        health = sync.health("dead")
+        assert "ConnectError" in (health.problem or "")
+        assert not health.covered
+        assert sync.health("acme").state == "ok"
+
+
+async def test_a_vendor_in_trouble_delays_a_question_by_a_second_at_most(
+    vendor: Vendor, store: SQLiteStore, clock: Clock
+) -> None:
+    vendor.fails = lambda path, _query: 503 if path == LIST else None
+    async with running(syncing(store, vendor.account(), wait=20.0)) as sync:
+        await sync.finish("acme")
+        vendor.fails = lambda _path, _query: None
+        vendor.hangs = True
+        clock.ahead = 61.0
+        with anyio.fail_after(passes.TROUBLED_WAIT + 2):
+            await sync.freshen(["acme"])
+        assert sync.health("acme").state in ("syncing", "down")
+
+
+async def test_a_vendor_that_is_back_is_heard_at_once(vendor: Vendor, store: SQLiteStore, clock: Clock) -> None:
+    vendor.fails = lambda path, _query: 503 if path == LIST else None
+    async with running(syncing(store, vendor.account())) as sync:
+        await sync.finish("acme")
+        vendor.fails = lambda _path, _query: None
+        clock.ahead = 61.0
+        await sync.freshen(["acme"])
+        assert sync.health("acme").state == "ok"
+        assert Counter(kept(store)) == expected(vendor.rows)
+
+
+async def test_a_misconfigured_account_is_told_and_never_asked(vendor: Vendor, store: SQLiteStore) -> None:
+    wrong = Account("wrong", HighLevel, None, problem="WRONG_TOKEN is empty.", next_step="Set it.")
+    async with running(syncing(store, wrong, vendor.account())) as sync:
+        await sync.freshen(["wrong", "acme"])
+        health = sync.health("wrong")
+        assert (health.state, health.problem, health.next_step) == ("misconfigured", "WRONG_TOKEN is empty.", "Set it.")
+        assert not health.covered
+        assert sync.health("acme").state == "ok"
+        with pytest.raises(CallNotFound, match="WRONG_TOKEN is empty"):
+            await sync.fetch("wrong", "log00001")
+
+
+async def test_a_name_that_holds_another_providers_calls_is_told_and_never_asked(
+    vendor: Vendor, store: SQLiteStore
+) -> None:
+    store.open_account("acme", "vyom")
+    async with running(syncing(store, vendor.account())) as sync:
+        health = await sync.finish("acme")
+    assert health.state == "misconfigured"
+    assert "already holds calls of vyom" in (health.problem or "")
+    assert vendor.asked == []
+
+
+# Freshness
+
+
+async def test_a_question_waits_no_longer_than_told_and_the_pass_goes_on(vendor: Vendor, store: SQLiteStore) -> None:
+    vendor.hangs = True
+    async with running(syncing(store, vendor.account(), wait=0.2)) as sync:
+        began = time.monotonic()
+        await sync.freshen(["acme"])
+        assert 0.15 < time.monotonic() - began < 2
+        health = sync.health("acme")
+        assert (health.state, health.covered, health.fresh) == ("syncing", False, False)
+        assert len(vendor.asked) == 1
+
+
+async def test_a_question_that_did_not_wait_long_enough_is_answered_by_the_same_pass_later(
+    vendor: Vendor, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(store, monkeypatch, holds_after=0)
+    async with running(syncing(store, vendor.account(), wait=0.1)) as sync:
+        await sync.freshen(["acme"])
+        assert sync.health("acme").state == "syncing"
+        gate.open()
+        await until(lambda: sync.health("acme").state == "ok")
+    assert vendor.pages == [1, 2, 3]
+    assert Counter(kept(store)) == expected(vendor.rows)
+
+
+class Gate:
+    """Holds the store's pages back, from the given one on, until opened."""
+
+    def __init__(self, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, holds_after: int) -> None:
+        self.opened = threading.Event()
+        self.saved = 0
+        save = store.save_page
+
+        def held(*given: Any) -> Any:
+            if self.saved >= holds_after:
+                assert self.opened.wait(20)
+            self.saved += 1
+            return save(*given)
+
+        monkeypatch.setattr(store, "save_page", held)
+
+    def open(self) -> None:
+        self.opened.set()
+
+
+async def test_a_question_is_answered_as_soon_as_its_window_is_read(
+    vendor: Vendor, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(store, monkeypatch, holds_after=2)
+    async with running(syncing(store, vendor.account())) as sync:
+        recent, older = NOW - timedelta(minutes=7 * 30), NOW - timedelta(minutes=7 * 120)
+        with anyio.fail_after(10):
+            await sync.freshen(["acme"], recent)
+        health = sync.health("acme", recent)
+        assert (health.state, health.covered) == ("syncing", True)
+        assert not sync.health("acme", older).covered
+        assert not sync.health("acme").covered
+        assert not sync.health("acme", older, recent).covered
+        gate.open()
+        await sync.freshen(["acme"])
+        assert sync.health("acme", older).covered
+        assert sync.health("acme").covered
+
+
+async def test_an_old_window_that_is_complete_needs_no_waiting(
+    vendor: Vendor, store: SQLiteStore, clock: Clock
+) -> None:
+    async with running(syncing(store, vendor.account())) as sync:
+        await sync.finish("acme")
+        vendor.hangs = True
+        clock.ahead = 61.0
+        with anyio.fail_after(5):
+            await sync.freshen(["acme"], NOW - timedelta(hours=12), NOW - timedelta(hours=6))
+        health = sync.health("acme", NOW - timedelta(hours=12), NOW - timedelta(hours=6))
+        assert (health.state, health.covered) == ("syncing", True)
+        assert not sync.health("acme", NOW - timedelta(hours=12), NOW).covered
+        assert not sync.health("acme", NOW - timedelta(hours=12)).covered
+
+
+async def test_an_account_read_a_moment_ago_is_not_asked_again(
+    vendor: Vendor, store: SQLiteStore, clock: Clock
+) -> None:
+    async with running(syncing(store, vendor.account(), max_age=60.0)) as sync:
+        await sync.freshen(["acme"])
+        vendor.asked.clear()
+        clock.ahead = 50.0
+        await sync.freshen(["acme"])
+        assert vendor.asked == []
+        clock.ahead = 70.0
+        await sync.freshen(["acme"])
+        assert vendor.pages == [1]
+
+
+async def test_many_questions_at_once_share_one_pass(vendor: Vendor, store: SQLiteStore) -> None:
+    async with running(syncing(store, vendor.account())) as sync, anyio.create_task_group() as asking:
+        for _ in range(20):
+            asking.start_soon(sync.freshen, ["acme"])
+    assert vendor.pages == [1, 2, 3]
+
+
+async def test_health_tells_each_stage(vendor: Vendor, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(store, monkeypatch, holds_after=1)
+    sync = syncing(store, vendor.account())
+    async with running(sync):
+        health = sync.health("acme")
+        assert (health.state, health.covered, health.fresh, health.last_synced_at) == (
+            "never synced",
+            False,
+            False,
+            None,
+        )
+        sync.start("acme")
+        await until(lambda: count_pages(vendor) == 2)
+        health = sync.health("acme")
+        assert (health.state, health.covered, health.fresh, health.problem) == ("syncing", False, False, None)
+        assert health.marks.low == datetime.fromisoformat(vendor.rows[PAGE - 1]["createdAt"])
+        gate.open()
+        health = await sync.finish("acme")
+        assert (health.state, health.covered, health.fresh) == ("ok", True, True)
+        assert health.last_synced_at is not None
+    async with running(syncing(store, vendor.account())) as again:
+        health = again.health("acme")
+        assert (health.state, health.covered) == ("never synced", False)
+        assert health.last_synced_at is not None
+
+
+async def test_a_running_pass_that_is_tried_again_shows_its_trouble(vendor: Vendor, store: SQLiteStore) -> None:
+    refused = 0
+
+    def refuse(path: str, query: dict[str, str]) -> int | None:
+        nonlocal refused
+        if path != LIST or query["page"] != "2":
+            return None
+        refused += 1
+        vendor.hangs = refused == 2
+        return 503
+
+    vendor.fails = refuse
+    async with running(syncing(store, vendor.account())) as sync:
+        sync.start("acme")
+        await until(lambda: refused == 2 and len(vendor.asked) == 4)
+        health = sync.health("acme")
+        assert health.state == "down"
+        assert "503" in (health.problem or "")
+
+
+async def test_progress_tells_how_much_and_how_far_back(vendor: Vendor, store: SQLiteStore) -> None:
+    told: list[tuple[int, datetime | None]] = []
+    async with running(syncing(store, vendor.account())) as sync:
+        await sync.finish("acme", lambda read, reached: told.append((read, reached)))
+    assert told[-1][0] == 130
+    assert [read for read, _ in told] == sorted(read for read, _ in told)
+
+
+# The end
+
+
+async def test_the_passes_stop_at_once_while_a_vendor_hangs(vendor: Vendor, store: SQLiteStore) -> None:
+    vendor.hangs = True
+    async with running(syncing(store, vendor.account())) as sync:
+        sync.start("acme")
+        await until(lambda: count_pages(vendor) == 1)
+        left = time.monotonic()
+    assert time.monotonic() - left < 2
+
+
+async def test_a_failure_beside_the_passes_comes_out_as_it_is(vendor: Vendor, store: SQLiteStore) -> None:
+    vendor.hangs = True
+
+    async def meanwhile() -> None:
+        async with running(syncing(store, vendor.account())) as sync:
+            sync.start("acme")
+            raise StoreError("mine")
+
+    with pytest.raises(StoreError, match="mine"):
+        await meanwhile()
+
+
+async def test_whoever_waits_for_a_pass_is_let_go_when_the_passes_end(vendor: Vendor, store: SQLiteStore) -> None:
+    vendor.hangs = True
+    sync = syncing(store, vendor.account())
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as waiting, running(sync):
+            waiting.start_soon(sync.finish, "acme")
+            await until(lambda: count_pages(vendor) == 1)
+
+
+async def test_the_first_pass_begins_unasked_when_told_to(vendor: Vendor, store: SQLiteStore) -> None:
+    sync = syncing(store, vendor.account())
+    with anyio.fail_after(20):
+        async with sync.running(first_pass_after=0.0):
+            await until(lambda: sync.health("acme").state == "ok")
+    assert vendor.pages == [1, 2, 3]
+
+
+# One call
+
+
+async def test_a_call_the_vendor_knows_is_fetched_and_kept(vendor: Vendor, store: SQLiteStore) -> None:
+    async with running(syncing(store, vendor.account())) as sync:
+        await sync.fetch("acme", "log00077")
+        assert kept(store) == ["log00077"]
+        assert store.marks("acme") == Marks()
+
+
+@pytest.mark.parametrize("call_id", ["unknown1", "", "../agents", "log 1", "a" * 300, "\x00", "log00001?x=1"])
+async def test_a_call_the_vendor_does_not_know_is_not_found(vendor: Vendor, store: SQLiteStore, call_id: str) -> None:
+    async with running(syncing(store, vendor.account())) as sync:
+        with pytest.raises(CallNotFound, match="list_calls"):
+            await sync.fetch("acme", call_id)
+    assert kept(store) == []
+
+
+async def test_a_vendor_that_does_not_answer_for_one_call_is_not_waited_for(vendor: Vendor, store: SQLiteStore) -> None:
+    vendor.hangs = True
+    async with running(syncing(store, vendor.account(), wait=0.1)) as sync:
+        with anyio.fail_after(3), pytest.raises(CallNotFound, match="did not answer in time"):
+            await sync.fetch("acme", "log00001")
+
+
+# What is kept
+
+
+async def test_card_numbers_never_reach_the_files(vendor: Vendor, store: SQLiteStore, path: Path) -> None:
+    card = "4111 1111 1111 1111"
+    vendor.rows[3] |= {
+        "transcript": f"bot:Your card?\nhuman:It is {card} thank you\n",
+        "summary": f"Paid by {card}.",
+        "extractedData": {"card": card.replace(" ", ""), f"note {card}": "x"},
+        "transcriptWithToolCalls": [{"role": "user", "content": f"It is {card} thank you", "startTime": 1.0}],
+    }
+    await one_pass(store, vendor.account())
+    call = store.call(["acme"], "acme/log00003")
+    assert call is not None
+    assert call.turns[0].text == "It is [card ending 1111] thank you"
+    held = everything(store, path)
+    assert b"[card ending 1111]" in held
+    for form in (card, card.replace(" ", ""), "1111 1111", "41111111"):
+        assert form.encode() not in held
+
+
+def everything(store: SQLiteStore, path: Path) -> bytes:
+    """All bytes of the database's files, and the packed calls unpacked."""
+    with store._reading() as db:  # pyright: ignore[reportPrivateUsage] - whatever stands in any table
+        bodies = [zlib.decompress(row[0]) for row in db.execute("SELECT body FROM content")]
+    files = [file.read_bytes() for file in path.parent.iterdir()]
+    assert len(files) > 1, "the journal belongs to it"
+    return b"".join(files + bodies)
+
+
+async def test_what_nobody_can_see_or_encode_never_reaches_the_store(vendor: Vendor, store: SQLiteStore) -> None:
+    nasty = '"a\\u0000b\\ud800c\\u202ed\\u200be\\u001b[31mf"'
+    row = json.dumps(log(1) | {"agentId": None}).encode()
+    row = row.replace(b'"Call 1."', nasty.encode()).replace(b"I want a refund", nasty.strip('"').encode())
+    row = row.replace(b'"extractedData": {}', b'"extractedData": {' + nasty.encode() + b": " + nasty.encode() + b"}")
+    vendor.raw = b'{"callLogs": [' + row + b'], "total": 1, "page": 1, "pageSize": 50}'
+    (health,) = await one_pass(store, vendor.account())
+    assert health.state == "ok"
+    call = store.call(["acme"], "acme/log00001")
+    assert call is not None
+    texts = [
+        call.summary or "",
+        *(turn.text for turn in call.turns),
+        *map(str, (*call.extracted, *call.extracted.values())),
+    ]
+    assert len(texts) == 5
+    for text in texts:
+        text.encode()
+        assert not set(text) & set("\x00\u202e\u200b\x1b\ud800")
+    assert call.summary == "ab\ufffdcde[31mf"
+    assert store.search(parse("cde"), Filter(("acme",))).total_calls == 1
+
+
+def spoken(*said: str, offsets: bool = True) -> tuple[Turn, ...]:
+    return tuple(
+        Turn(
+            n=n,
+            speaker=(Speaker.AGENT, Speaker.CUSTOMER)[(n - 1) % 2],
+            text=text,
+            offset_seconds=10.0 * n if offsets else None,
+        )
+        for n, text in enumerate(said, 1)
+    )
+
+
+def turn_of(
+    turns: tuple[Turn, ...], seconds: float | None, said: str | None = None, duration: float | None = 60.0, **given: Any
+) -> int | None:
+    """The turn to which an action is tied that was executed so many seconds into the call."""
+    at = NOW + timedelta(seconds=seconds) if seconds is not None else None
+    details: dict[str, Any] = {"said": said} if said else {}
+    action = Action(kind=ActionKind.MESSAGE, vendor_kind="SMS", name="Text", executed_at=at, details=details, **given)
+    call = Call(
+        account="acme",
+        provider="highlevel",
+        vendor_call_id="one",
+        status=Status.COMPLETED,
+        started_at=NOW,
+        duration_seconds=duration,
+        turns=turns,
+        actions=(action,),
+    )
+    return prepared(call, Masking.CARDS).actions[0].turn
+
+
+TURNS = spoken(
+    "Hello.",
+    "I want it.",
+    "One moment,  PLEASE. I look.",
+    "One moment, please",
+    "There. One moment, please!",
+    "Thanks.",
+)
+
+
+def test_an_action_is_tied_to_the_sentence_that_announces_it() -> None:
+    assert turn_of(TURNS, None, "One moment, please.") == 3
+    assert turn_of(TURNS, 29.0, "One moment, please.") == 3
+    assert turn_of(TURNS, 49.0, "One moment, please.") == 5
+    assert turn_of(spoken(*(turn.text for turn in TURNS), offsets=False), 49.0, "One moment, please.") == 3
+    assert turn_of(TURNS, 500.0, "One moment, please.") == 5
+
+
+def test_only_the_agent_announces_an_action() -> None:
+    assert turn_of(TURNS, None, "I want it.") is None
+
+
+def test_an_action_without_a_sentence_is_tied_by_its_time() -> None:
+    assert turn_of(TURNS, 35.0) == turn_of(TURNS, 35.0, "Never said.") == 3
+    assert turn_of(TURNS, 10.0) == 1
+    assert turn_of(TURNS, 60.0) == 6
+
+
+def test_an_action_outside_the_call_is_tied_to_no_turn() -> None:
+    assert turn_of(TURNS, 61.5) is None
+    assert turn_of(TURNS, 9.0) is None
+    assert turn_of(TURNS, -5.0) is None
+    assert turn_of(TURNS, None) is None
+    assert turn_of(TURNS, 90.0, duration=None) == 6
+    assert turn_of(spoken("Hello.", offsets=False), 35.0) is None
+    assert turn_of((), 35.0) is None
+
+
+def test_a_turn_that_the_vendor_tells_stays() -> None:
+    assert turn_of(TURNS, 49.0, "One moment, please.", turn=2) == 2
+
+
+def test_spoken_details_are_masked_and_facts_are_not() -> None:
+    card = "4111 1111 1111 1111"
+    details: dict[str, Any] = {"said": card, "text": card, "to": "+15550100001", "overwrites": True}
+    action = Action(kind=ActionKind.MESSAGE, vendor_kind="SMS", name="Text", details=details)
+    call = plain(1, timedelta(), from_number="+15550100001", actions=(action,), extracted={"age": 41, "card": card})
+    out = prepared(call, Masking.CARDS)
+    assert out.actions[0].details == {
+        "said": "[card ending 1111]",
+        "text": "[card ending 1111]",
+        "to": "+15550100001",
+        "overwrites": True,
+    }
+    assert out.extracted == {"age": 41, "card": "[card ending 1111]"}
+    assert (out.from_number, out.vendor_call_id) == ("+15550100001", "call-1")
+    assert prepared(call, Masking.OFF) == call
