@@ -78,6 +78,17 @@ def sync(*, account: str | None, history: str | None, demo: bool, as_json: bool)
         sys.exit(sync_accounts(config, account, as_json=as_json))
 
 
+@cli.command()
+@_demo_option
+@_json_option
+def check(*, demo: bool, as_json: bool) -> None:
+    """Make one cheap request an account: what works, what to fix, what each vendor gives."""
+    from call_logs.commands import check_accounts  # noqa: PLC0415 - only this command needs it
+
+    with _configured(demo=demo) as config:
+        sys.exit(check_accounts(config, as_json=as_json))
+
+
 @contextlib.contextmanager
 def _configured(*, demo: bool, own_accounts: bool = True, history: str | None = None) -> "Generator[Config]":
     """The configuration; with `demo` the sandbox runs and the store is a temporary one."""

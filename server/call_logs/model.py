@@ -138,25 +138,27 @@ class Call(BaseModel):
 def merged(held: Call, read: Call) -> Call:
     """The call to keep when a vendor shows one again.
 
-    The newer read wins, but for a transcript that it shows poorer than the one held: gone, or without the offsets
-    that the held one has. Vendors do that (HighLevel's single-call endpoint lacks the timed transcript).
+    The newer read wins where it says something. What it leaves out is kept from the one held: a vendor's single-call
+    answer may lack the timed transcript of its list (HighLevel), a list the transcript of a report (SignalWire).
     """
-    keep: dict[str, Any] = {}
+    keep: dict[str, Any] = {
+        name: getattr(held, name) for name in Call.model_fields if getattr(read, name) in _NOTHING_SAID
+    }
     if _poorer(read.turns, held.turns):
         keep["turns"] = held.turns
-        keep["actions"] = held.actions if len(held.actions) >= len(read.actions) else read.actions
-    if held.summary and not read.summary:
-        keep["summary"] = held.summary
-    if held.agent_name and not read.agent_name and held.agent_id == read.agent_id:
-        keep["agent_name"] = held.agent_name
+        if len(held.actions) >= len(read.actions):
+            keep["actions"] = held.actions
+    if read.agent_id not in (None, held.agent_id):
+        keep.pop("agent_name", None)
     return read.model_copy(update=keep) if keep else read
 
 
+_NOTHING_SAID: tuple[object, ...] = (None, "", (), {}, "unknown")
+
+
 def _poorer(read: tuple[Turn, ...], held: tuple[Turn, ...]) -> bool:
-    if not held:
-        return False
-    timed = held[0].offset_seconds is not None or held[-1].offset_seconds is not None
-    return not read or (timed and all(turn.offset_seconds is None for turn in read))
+    """Whether offsets that are held would be lost."""
+    return any(turn.offset_seconds is not None for turn in held) and all(turn.offset_seconds is None for turn in read)
 
 
 def customer_number(direction: Direction, from_number: str | None, to_number: str | None) -> str | None:

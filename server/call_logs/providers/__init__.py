@@ -50,6 +50,15 @@ FEATURES = (
 )
 """What a provider may give, in the order in which tables show it."""
 
+NO_ACCOUNT = (
+    "No account is configured.",
+    (
+        "Set a provider's variables (for HighLevel: HIGHLEVEL_TOKEN and HIGHLEVEL_LOCATION_ID) or CALL_LOGS_CONFIG and "
+        "restart; to try without any, run: call-logs-mcp serve --demo."
+    ),
+)
+"""What to say, and what to do next, where there is no account at all."""
+
 
 def _printable(secret: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[\x21-\x7e]+", secret.get_secret_value()):

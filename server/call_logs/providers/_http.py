@@ -50,6 +50,8 @@ _log = logging.getLogger(__name__)
 for noisy in ("httpx", "httpcore", "httpx2", "httpcore2"):
     # Their INFO lines hold whole URLs.
     logging.getLogger(noisy).setLevel(logging.WARNING)
+# Sync says once that a vendor went away and once that it is back; a line a retry says less and more often.
+logging.getLogger("stamina").setLevel(logging.ERROR)
 
 
 class Api:

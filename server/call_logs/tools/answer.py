@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from call_logs.errors import BadQuery
 from call_logs.model import Scalar, customer_number
+from call_logs.providers import NO_ACCOUNT
 from call_logs.store import Filter, Row
 from call_logs.sync import Health
 from call_logs.text import clean_tree, defang, fence, new_mark, short
@@ -33,14 +34,6 @@ NOTICE = (
 )
 RECENT = timedelta(hours=1)
 FACT_CHARACTERS = 80
-
-NO_ACCOUNT = (
-    "No account is configured.",
-    (
-        "Set a provider's variables (for HighLevel: HIGHLEVEL_TOKEN and HIGHLEVEL_LOCATION_ID) or CALL_LOGS_CONFIG and "
-        "restart; to try without any, run: call-logs-mcp serve --demo."
-    ),
-)
 
 MOST_KINDS = 4
 """Kinds of actions that a row names in the text; the structured row has all."""

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from call_logs.errors import BadQuery, CallNotFound
 from call_logs.model import Call, Scalar, Turn
+from call_logs.providers import NO_ACCOUNT
 from call_logs.store import Filter, Row
 from call_logs.text import defang, short
 from call_logs.times import show, show_seconds
@@ -17,7 +18,6 @@ from call_logs.tools import App, Ctx, app_of
 from call_logs.tools.answer import (
     DEFAULT_CHARACTERS,
     MOST_CHARACTERS,
-    NO_ACCOUNT,
     RESERVED,
     CallPart,
     CoveragePart,
