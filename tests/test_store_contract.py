@@ -481,6 +481,7 @@ ASKED_AGENTS = [
     "segun",
     "o'brien",
     "o’b",
+    "n O’",
     "%",
     "_",
     "*",
@@ -811,9 +812,13 @@ def test_a_call_that_says_all_words_in_one_turn_goes_first(store: Store) -> None
     assert [hit.row.vendor_call_id for hit in search(store, "refund invoice").hits] == ["call-2", "call-1"]
 
 
-def test_a_rare_word_counts_more_than_a_frequent_one(store: Store) -> None:
-    common = [made(n, "please hello there") for n in range(10, 60)]
-    store.save_page("acme", [made(1, "please please hello there"), made(90, "chargeback hello there"), *common])
+@pytest.mark.parametrize("reranked", [0, 200])
+def test_a_rare_word_counts_more_than_a_frequent_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch, reranked: int
+) -> None:
+    monkeypatch.setattr("call_logs.store.ranking.RERANKED", reranked)
+    frequent = [made(n, "please hello there") for n in range(10, 60)]
+    store.save_page("acme", [made(1, "please please hello there"), made(90, "chargeback hello there"), *frequent])
     assert search(store, "please OR chargeback").hits[0].row.vendor_call_id == "call-90"
 
 

@@ -66,6 +66,7 @@ def test_diacritics_are_found_with_and_without(said: str, asked: str) -> None:
 def test_every_apostrophe_within_a_word_joins_it(apostrophe: str) -> None:
     assert words(f"I don{apostrophe}t") == ["i", "dont"]
     assert words(f"l{apostrophe}été") == ["lete"]
+    assert words(f"don{apostrophe}{apostrophe}t") == ["dont"]
 
 
 def test_a_quoted_word_is_the_word_itself() -> None:
@@ -197,6 +198,7 @@ def test_minus_excludes_a_word_or_a_phrase_but_not_within_a_word() -> None:
     assert query.excluded == (Term(("test",)), Term(("wrong", "number")))
     assert query.required == ((Term(("refund",)),), (Term(("pre", "paid")),))
     assert Term(("test",)) not in query.terms
+    assert not parse('"duplicate charge"-back').excluded
 
 
 def test_a_star_makes_a_prefix_of_three_letters_or_more() -> None:

@@ -31,9 +31,6 @@ DEEP_LOOKBACK = timedelta(hours=72)
 DEEP_EVERY_SECONDS = 3600.0
 """Once an hour, and first after a start, a pass looks this far back: late corrections and calls listed late."""
 
-TIES = timedelta(seconds=1)
-"""What a backfill reads again where one stopped: a page may end between calls that began at the same moment."""
-
 TROUBLED_WAIT = 1.0
 """Seconds that a question waits for a vendor that failed last or fails now: one that is back is heard, none delays."""
 
@@ -309,30 +306,24 @@ class Sync:
         line.move()
 
     async def _backfill(self, line: _Line, floor: datetime) -> None:
-        """From the lowest mark (or from now) down to the history's floor; each page moves the mark.
-
-        A page without `reached` shows that the vendor's order tells nothing. Then the marks promise too much: they
-        are taken back, and what was read on the strength of them is read again.
-        """
+        """From the lowest mark (or from now) down to the history's floor; a page that tells how far moves the mark."""
         assert line.provider is not None  # noqa: S101 - `start` needs it
         begun = marks = line.marks
-        ordered = True
-        until = begun.low + TIES if begun.low is not None else None
+        # A resumed reading knows its own end; another one would drop what the vendor lists out of order.
+        until = None if begun.resume is not None else begun.low
         async for page in line.provider.calls(floor, until, begun.resume):
-            high = begun.high or self._latest(marks.high, page)
+            marks = replace(marks, high=begun.high or self._latest(marks.high, page))
             if page.reached is None:
-                ordered, marks = False, Marks(high)
-                await self._keep(line, page, Marks() if line.marks.low is not None else None)
+                await self._keep(line, page, None)
+                line.reached = None
             else:
-                marks = Marks(high, min(page.reached, marks.low or page.reached), page.resume)
+                marks = replace(marks, low=min(page.reached, marks.low or page.reached), resume=page.resume)
                 await self._keep(line, page, marks)
-            line.reached = marks.low
+                line.reached = marks.low
             line.move()
-        if not ordered and begun.low is not None:
-            await self._keep(line, Page(()), Marks())
-            await self._backfill(line, floor)
-            return
         await self._keep(line, Page(()), replace(marks, low=floor, resume=None))
+        if begun.low is None:
+            line.deep_at = time.monotonic()
 
     async def _keep(self, line: _Line, page: Page, marks: Marks | None) -> None:
         def kept() -> None:
@@ -384,8 +375,8 @@ class Sync:
 
 
 def _troubled(line: _Line) -> bool:
-    """Whether the vendor failed last, or fails right now."""
-    return line.state == "down" or (line.provider is not None and line.provider.trouble is not None)
+    """Whether what the vendor was last asked failed: right now, or at the end of the pass before."""
+    return line.provider is not None and line.provider.trouble is not None
 
 
 # -- what is kept of a call -------------------------------------------------------------------------------------

@@ -137,7 +137,11 @@ class Connection:
     """How a vendor is reached.
 
     `rate` is (requests, seconds): so many may go at once, and as many again, spread evenly, in each such span; any
-    one span sees fewer than twice as many. `posts` names the paths that may be POSTed to; all else is GET. `explain` turns a refusal (status, the vendor's words in lower case) into our next step.
+    one span sees fewer than twice as many. `posts` names the paths that may be POSTed to; all else is GET. `explain`
+    turns a refusal (status, the vendor's words in lower case) into our next step. `authorize` gives the headers of a
+    GET where the credential is a token that expires: it is asked before each with None, and once more after a 401
+    with the headers that were refused. `request_id_headers` number the vendor's answers; a refusal's number goes to our
+    log, for the vendor's support.
     """
 
     title: str
@@ -147,6 +151,10 @@ class Connection:
     rate: tuple[int, float] = (10, 1.0)
     posts: frozenset[str] = frozenset()
     explain: Callable[[int, str], str | None] = lambda _status, _words: None
+    authorize: Callable[[Mapping[str, str] | None], Awaitable[Mapping[str, str]]] | None = field(
+        default=None, repr=False
+    )
+    request_id_headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ and a body a cap on what it may decode to (httpx 0.28.1 decodes without one). Wh
 adapter sees it.
 """
 
+import contextlib
 import json
 import logging
 import re
@@ -45,6 +46,8 @@ ATTEMPTS = 5
 RETRY_BUDGET_SECONDS = 120.0
 
 _ID = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,127}")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_REQUEST_ID = re.compile(r'"request_id"\s*:\s*"([^"]*)"')
 _log = logging.getLogger(__name__)
 
 for noisy in ("httpx", "httpcore", "httpx2", "httpcore2"):
@@ -83,7 +86,13 @@ class Api:
 
         Retries what may pass, as long as told or with growing jittered waits. Raises `ProviderError`.
         """
-        return await self._retried("GET", path, into, ids, params=params)
+        authorize = self._connection.authorize
+        if authorize is None:
+            return await self._retried("GET", path, into, ids, params=params)
+        headers = await authorize(None)
+        with contextlib.suppress(_Expired):
+            return await self._retried("GET", path, into, ids, params=params, headers=headers, may_expire=True)
+        return await self._retried("GET", path, into, ids, params=params, headers=await authorize(headers))
 
     async def post(self, path: str, into: type[W], body: Mapping[str, str]) -> W:
         """POST JSON to a path that the provider declared. Otherwise as `get`."""
@@ -131,11 +140,13 @@ class Api:
             )
         return url
 
-    async def _exchange(self, method: str, url: str, into: type[W], **request: Any) -> W:
+    async def _exchange(self, method: str, url: str, into: type[W], *, may_expire: bool = False, **request: Any) -> W:
         async with self._limiter:
             try:
                 with anyio.fail_after(DEADLINE_SECONDS):
                     async with self._client.stream(method, url, **request) as response:
+                        if may_expire and response.status_code == HTTPStatus.UNAUTHORIZED:
+                            raise _Expired
                         if not response.is_success:
                             raise self._refusal(response, await self._words(response))
                         return self._read(response, await self._body(response), into)
@@ -200,7 +211,7 @@ class Api:
     def _refusal(self, response: httpx.Response, words: str) -> ProviderError:
         """The error that a status other than 2xx means. The vendor's words choose our next step, and are not shown."""
         status = response.status_code
-        _log.info("%s answered %d", self._who, status)
+        _log.info("%s answered %d%s", self._who, status, self._request_id(response, words))
         advice = self._connection.explain(status, words)
         if status in _CREDENTIAL:
             return AuthFailed(
@@ -227,6 +238,14 @@ class Api:
             http_status=status,
         )
 
+    def _request_id(self, response: httpx.Response, words: str) -> str:
+        """The vendor's number of a refusal, from a header or else its body. Only a UUID is taken for one."""
+        if not self._connection.request_id_headers:
+            return ""
+        named = [response.headers.get(header, "").lower() for header in self._connection.request_id_headers]
+        found = next(filter(_UUID.fullmatch, [*named, *_REQUEST_ID.findall(words)]), None)
+        return f" (request {found})" if found else ""
+
     def _unexpected(self, what: str, fields: tuple[str, ...] = ()) -> UnexpectedPayload:
         return UnexpectedPayload(
             f"{self._who} answered with {what}.",
@@ -236,6 +255,10 @@ class Api:
 
     def _cut_short(self) -> Unavailable:
         return Unavailable(f"{self._who} broke off its answer.", "It is tried again by itself.")
+
+
+class _Expired(Exception):
+    """A 401 to a credential that may have expired before its time: a fresh one is asked for, once."""
 
 
 _INFLATED = ("gzip", "x-gzip", "deflate")

@@ -775,7 +775,7 @@ def _save_call(db: sqlite3.Connection, account: int, read: Call, saved: Saved) -
 
 def _insert(db: sqlite3.Connection, key: int, seq: int, account: int, call: Call, packed: bytes, digest: bytes) -> None:
     leg = int(
-        call.parent_id not in (None, call.vendor_call_id)
+        call.parent_id is not None
         and db.execute("SELECT 1 FROM call WHERE account = ? AND vendor_id = ?", (account, call.parent_id)).fetchone()
         is not None
     )

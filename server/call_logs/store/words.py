@@ -18,7 +18,7 @@ _MARKS_FOLDED = re.compile(
     "[\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     "\u07eb-\u07f3\u08ca-\u08e1\u08e3-\u08ff\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20f0\ufe20-\ufe2f\U0001e944-\U0001e94a]+"
 )
-_APOSTROPHE = re.compile("(?<=\\w)['\u2019\u02bc\u2018\u00b4`\uff07](?=\\w)")
+_APOSTROPHE = re.compile("(?<=\\w)['\u2019\u02bc\u2018\u00b4`\uff07]+(?=\\w)")
 _BY_CHARACTER = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 _SIGNS = "\u0900-\u0963\u0966-\u0dff\u0f18-\u0fff\u06d6-\u06ed"
 _SYMBOLS = (  # punctuation and symbols within those two
