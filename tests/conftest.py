@@ -51,9 +51,9 @@ def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def synced(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database into which the whole business was synced once. Copy it, do not change it."""
+    """A database into which the HighLevel line was synced once. Copy it, do not change it."""
     path = tmp_path_factory.mktemp("synced") / "calls.db"
-    config = load(sandbox.accounts, own_accounts=False, database=str(path))
+    config = load({ACCOUNT: sandbox.accounts[ACCOUNT]}, own_accounts=False, database=str(path))
     store = SQLiteStore(path)
     sync = Sync(config.accounts, store, history=config.history)
 
@@ -112,7 +112,8 @@ def asking(synced: Path, sandbox: Sandbox, tmp_path: Path) -> Asking:
         if path is None:
             path = tmp_path / "calls.db"
             shutil.copy(synced, path)
-        loaded = load(sandbox.accounts if accounts is None else accounts, own_accounts=False, database=str(path))
+        chosen = {ACCOUNT: sandbox.accounts[ACCOUNT]} if accounts is None else accounts
+        loaded = load(chosen, own_accounts=False, database=str(path))
         config = Config(
             accounts=loaded.accounts,
             database=loaded.database,

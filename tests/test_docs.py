@@ -6,12 +6,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import Asking
 
 from call_logs import __version__
 from call_logs.__main__ import cli
 from call_logs.config import variables
 from call_logs.providers import FEATURES, discover
+from conftest import Asking
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -144,13 +144,32 @@ def test_an_account_name_belongs_to_one_provider(store: Store) -> None:
 
 
 def test_the_same_page_twice_is_the_same_and_nothing_is_written(store: Store, tmp_path: Path) -> None:
-    page = [made(n, "one two", "three") for n in range(30)]
+    page = [made(n, "one two", "three", status=Status.COMPLETED) for n in range(30)]
     assert store.save_page("acme", page).new == 30
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if not path.name.endswith("-shm")}
     again = store.save_page("acme", list(reversed(page)))
     assert (again.new, again.changed, again.same) == (0, 0, 30)
     assert len(ids(store)) == 30
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir() if not path.name.endswith("-shm")}
+
+
+def test_what_is_not_settled_is_told_with_when_it_was_last_read(store: Store) -> None:
+    """Settled: over, and told where the vendor tells at all."""
+    silent = made(2, status=Status.NO_ANSWER)
+    store.save_page("acme", [made(1, "words", status=Status.COMPLETED), silent, made(3, "words")])
+    since = NOW - timedelta(hours=1)
+    assert store.settled("acme", ["call-1", "call-2", "call-3", "call-9"], told=True) == {"call-1"}
+    assert store.settled("acme", ["call-1", "call-2", "call-3", "call-9"], told=False) == {"call-1", "call-2"}
+    assert {one.started_at for one in store.unsettled("acme", since, told=True)} == {
+        silent.started_at,
+        NOW - timedelta(minutes=3),
+    }
+    assert [one.started_at for one in store.unsettled("acme", since, told=False)] == [NOW - timedelta(minutes=3)]
+    assert store.unsettled("acme", NOW, told=True) == []
+    [before] = store.unsettled("acme", since, told=False)
+    store.save_page("acme", [made(3, "words")])
+    [after] = store.unsettled("acme", since, told=False)
+    assert after.read_at >= before.read_at
 
 
 def test_one_call_twice_on_a_page_is_one_call(store: Store) -> None:

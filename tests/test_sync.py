@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sqlite3
 import threading
 import time
 import zlib
@@ -303,6 +304,44 @@ async def test_a_transcript_that_comes_late_is_there_after_the_next_pass(vendor:
     assert call is not None
     assert (call.turns[0].text, call.summary) == ("Was I reimbursed?", "Asks for money.")
     assert store.search(parse("reimbursed"), Filter(("acme",))).total_calls == 1
+
+
+async def test_a_call_that_is_not_settled_is_read_again_on_a_widening_schedule(
+    vendor: Vendor, store: SQLiteStore
+) -> None:
+    """At 1, 5, 15 and 60 minutes, 6, 24 and 72 hours of its age, and not in between."""
+    vendor.rows[:] = [log(number, at=NOW - timedelta(minutes=10 * number)) for number in range(130)]  # 21 hours
+    vendor.rows[120] |= {"transcript": "", "summary": None}  # 20 hours old
+    passed = timedelta()
+    async with running(syncing(store, vendor.account(), now=lambda: NOW + passed)) as sync:
+        await sync.finish("acme")
+        for age, read in ((21, False), (25, True), (26, False)):
+            passed = timedelta(hours=age - 20)
+            vendor.asked.clear()
+            await sync.finish("acme")
+            assert (max(vendor.pages) == 3) is read, age
+            with sqlite3.connect(store._path) as db:  # what is read now is read at this age
+                db.execute("UPDATE call SET read_ms = ?", (round((NOW + passed).timestamp() * 1000),))
+        vendor.rows[120] |= {"transcript": "human:Late words\n"}
+        passed = timedelta(hours=51)
+        await sync.finish("acme")
+        assert store.search(parse("late words"), Filter(("acme",))).total_calls == 0  # not due before 72 hours
+    assert store.settled("acme", ["log00000", "log00120", "unknown"], told=True) == {"log00000"}
+    assert store.settled("acme", ["log00000", "log00120", "unknown"], told=False) == {"log00000", "log00120"}
+
+
+async def test_an_account_that_was_read_a_moment_before_the_start_is_not_read_again(
+    vendor: Vendor, store: SQLiteStore
+) -> None:
+    await one_pass(store, vendor.account())
+    vendor.asked.clear()
+    async with running(syncing(store, vendor.account(), max_age=60.0)) as sync:
+        await sync.freshen(["acme"])
+        assert vendor.asked == []
+        assert sync.health("acme").covered
+    async with running(syncing(store, vendor.account(), max_age=0.0)) as sync:
+        await sync.freshen(["acme"])
+        assert vendor.pages == [1]
 
 
 async def test_calls_that_arrive_while_paging_are_not_lost(vendor: Vendor, store: SQLiteStore) -> None:
@@ -918,7 +957,7 @@ async def test_health_tells_each_stage(vendor: Vendor, store: SQLiteStore, monke
         health = await sync.finish("acme")
         assert (health.state, health.covered, health.fresh) == ("ok", True, True)
         assert health.last_synced_at is not None
-    async with running(syncing(store, vendor.account())) as again:
+    async with running(syncing(store, vendor.account(), max_age=0.0)) as again:
         health = again.health("acme")
         assert (health.state, health.covered) == ("never synced", False)
         assert health.last_synced_at is not None

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ACCOUNT, Asker, Asking
 
 from call_logs.sandbox import business
 from call_logs.sandbox.highlevel import object_id
 from call_logs.tools.answer import DEFAULT_CHARACTERS, MOST_CHARACTERS, NOTICE
+from conftest import ACCOUNT, Asker, Asking
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +54,7 @@ def speech_in(node: Any, under: str = "") -> list[str]:
         return [
             text
             for key, value in node.items()
-            for text in speech_in(value, under if under else key * (key in SPEECH_KEYS))
+            for text in speech_in(value, under or key * (key in SPEECH_KEYS))
         ]
     if isinstance(node, list):
         return [text for value in node for text in speech_in(value, under)]

@@ -34,6 +34,10 @@ class Status(StrEnum):
     UNKNOWN = "unknown"
 
 
+FINAL = frozenset({Status.COMPLETED, Status.BUSY, Status.FAILED, Status.NO_ANSWER, Status.CANCELED, Status.REJECTED})
+"""The call is over. `unknown` is not among them: nobody says that it is."""
+
+
 class Speaker(StrEnum):
     """Who said a turn: the agent (AI or person), the customer, or the platform (system)."""
 
@@ -133,6 +137,16 @@ class Call(BaseModel):
     def was_answered(self) -> bool:
         """Whether somebody (or an agent) picked up, as far as the vendor tells."""
         return self.answered_at is not None or self.status in (Status.COMPLETED, Status.IN_PROGRESS)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the vendor says that the call is over."""
+        return self.status in FINAL
+
+    @property
+    def is_told(self) -> bool:
+        """Whether what was said is there, in full or in short."""
+        return bool(self.turns or self.summary)
 
 
 def merged(held: Call, read: Call) -> Call:

@@ -7,6 +7,7 @@ and is then answered from the store; the pass goes on. One account's failure tou
 """
 
 import contextlib
+import functools
 import logging
 import math
 import time
@@ -21,7 +22,7 @@ import anyio.to_thread
 from call_logs.errors import AuthFailed, CallLogsError, CallNotFound, ProviderError, RateLimited, Unavailable
 from call_logs.model import Action, Call, Scalar, Speaker, Turn
 from call_logs.providers import Account, AnyProvider, Page
-from call_logs.store import Marks, Store
+from call_logs.store import Marks, Store, Unsettled
 from call_logs.text import Masking, mask
 
 LOOKBACK = timedelta(hours=2)
@@ -30,6 +31,9 @@ LOOKBACK = timedelta(hours=2)
 DEEP_LOOKBACK = timedelta(hours=72)
 DEEP_EVERY_SECONDS = 3600.0
 """Once an hour, and first after a start, a pass looks this far back: late corrections and calls listed late."""
+
+SETTLING = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 6 * 60, 24 * 60, 72 * 60))
+"""Ages at which a call is read again that is not over, or of which nothing is told yet."""
 
 TROUBLED_WAIT = 1.0
 """Seconds that a question waits for a vendor that failed last or fails now: one that is back is heard, none delays."""
@@ -166,7 +170,17 @@ class Sync:
             line.state, line.problem, line.next_step = "misconfigured", str(error), "Then restart."
             return
         line.provider = account.open()
+        line.provider.settled = functools.partial(self._settled, line)
         line.marks, line.last_synced_at = held.marks, held.last_synced_at
+        age = (self._now() - held.last_synced_at).total_seconds() if held.last_synced_at else -1.0
+        if held.state == "ok" and 0 <= age < self._max_age:
+            # Another process (hosts often start two), or this one a moment ago, has just read it.
+            line.state, line.finished = "ok", time.monotonic() - age
+
+    async def _settled(self, line: _Line, vendor_call_ids: Sequence[str]) -> set[str]:
+        """`Provider.settled` for this account."""
+        ask = functools.partial(self._store.settled, line.account.name, list(vendor_call_ids), told=_told(line))
+        return await anyio.to_thread.run_sync(ask)
 
     # -- freshness ----------------------------------------------------------------------------------------------
 
@@ -238,7 +252,9 @@ class Sync:
         if line.reached is not None and line.reached <= since:
             return True
         high, low = line.marks.high, line.marks.low
-        return high is not None and low is not None and until is not None and low <= since and until <= high - LOOKBACK
+        if line.state not in ("ok", "never synced") or high is None or low is None or until is None:
+            return False
+        return low <= since and until <= high - LOOKBACK
 
     # -- one pass -----------------------------------------------------------------------------------------------
 
@@ -251,8 +267,8 @@ class Sync:
             await self._ended(line, "parked", error.problem, error.next_step)
         except (Unavailable, RateLimited) as error:
             line.failures += 1
-            if line.failures >= FAILURES_BEFORE_REST:
-                line.idle_until = time.monotonic() + REST_SECONDS
+            rest = REST_SECONDS if line.failures >= FAILURES_BEFORE_REST else 0.0
+            line.idle_until = time.monotonic() + max(rest, error.retry_after or 0.0)
             await self._ended(line, "down", error.problem, error.next_step)
         except ProviderError as error:
             await self._ended(line, "failed", error.problem, error.next_step)
@@ -291,8 +307,9 @@ class Sync:
         deep = line.deep_at is None or time.monotonic() - line.deep_at >= DEEP_EVERY_SECONDS
         behind = DEEP_LOOKBACK if deep else LOOKBACK
         low = line.marks.low
-        since = max(line.marks.high - behind, low) if line.marks.high and low else low
-        assert since is not None  # noqa: S101 - a mark has its low
+        assert low is not None  # noqa: S101 - `_pass` asked
+        since = min(line.marks.high - behind, await self._oldest_due(line)) if line.marks.high else low
+        since = max(since, low)
         high = line.marks.high
         async for page in line.provider.calls(since):
             high = self._latest(high, page)
@@ -304,6 +321,13 @@ class Sync:
         await self._keep(line, Page(()), replace(line.marks, high=high))
         line.reached = line.marks.low
         line.move()
+
+    async def _oldest_due(self, line: _Line) -> datetime:
+        """The start of the oldest call that is not settled and due to be read again; now, where there is none."""
+        now = self._now()
+        ask = functools.partial(self._store.unsettled, line.account.name, now - DEEP_LOOKBACK, told=_told(line))
+        unsettled = await anyio.to_thread.run_sync(ask)
+        return min((call.started_at for call in unsettled if _due(call, now)), default=now)
 
     async def _backfill(self, line: _Line, floor: datetime) -> None:
         """From the lowest mark (or from now) down to the history's floor; a page that tells how far moves the mark."""
@@ -377,6 +401,16 @@ class Sync:
 def _troubled(line: _Line) -> bool:
     """Whether what the vendor was last asked failed: right now, or at the end of the pass before."""
     return line.provider is not None and line.provider.trouble is not None
+
+
+def _told(line: _Line) -> bool:
+    """Whether a settled call of this account has a transcript or summary: not where its vendor never gives one."""
+    return line.account.provider.silent_because is None
+
+
+def _due(call: Unsettled, now: datetime) -> bool:
+    """Whether a time at which the call should be read again has passed since it was read."""
+    return any(call.read_at < call.started_at + age <= now for age in SETTLING)
 
 
 # -- what is kept of a call -------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ _NOT_DONE = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(r"(?:[ _-]reason)?\s*[:\u2013\u2014-]\s*(\S.*)", re.DOTALL)
-_WEBHOOK_NAME = re.compile(r"\b(?!(?:before|during|after)_call\b)[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+\b")
+_WEBHOOK_NAME = re.compile(r"\b(?!(?:before|during|after)_call\b)[^\W\d_][^\W_]*(?:_[^\W_]+)+\b")
 _NUMBER = re.compile(r"\+\d[\d ().-]{6,18}\d")
 _SECTION = re.compile(r"^[ \t]*\*\*([^*\n:]{1,40})(?::\*\*|\*\*:)", re.MULTILINE)
 _BULLET = re.compile(r"^[ \t]*[-*\u2022][ \t]+", re.MULTILINE)
@@ -621,9 +621,16 @@ def _lines(transcript: str) -> list[_Said]:
 
 def _said(speaker: str, text: str, offset: float | None) -> _Said:
     who = SPEAKERS.get(speaker.strip().lower(), Speaker.UNKNOWN)
-    if who is Speaker.SYSTEM:
-        text = WITHHELD if looks_secret(text) else without_url_secrets(text)
-    return _Said(who, text, offset)
+    return _Said(who, _harmless(text) if who is Speaker.SYSTEM else text, offset)
+
+
+def _harmless(text: str) -> str:
+    """A system entry without credentials: a webhook's may show its address or headers. What happened is kept."""
+    text = without_url_secrets(text)
+    if not looks_secret(text):
+        return text
+    happened = [found[0] for found in (_EVENT.search(text), _NOT_DONE.search(text)) if found]
+    return " ".join([*happened, WITHHELD])
 
 
 def _action(log: _Log, turn: Turn, kind: ActionKind, word: str) -> Action:
@@ -646,7 +653,8 @@ def _action(log: _Log, turn: Turn, kind: ActionKind, word: str) -> Action:
 
 
 def _reason(text: str | None) -> str | None:
-    return short(without_url_secrets(text), MAX_REASON) or None if text and not looks_secret(text) else None
+    words = without_url_secrets(text or "")
+    return None if looks_secret(words) else short(words, MAX_REASON) or None
 
 
 def summary_parts(summary: str) -> tuple[str | None, dict[str, Scalar]]:
@@ -655,7 +663,7 @@ def summary_parts(summary: str) -> tuple[str | None, dict[str, Scalar]]:
     Documented by example: a title, a blank line, a paragraph, `**Action Items:**` with bullets, `**Sentiment:**` with a
     word. It is a model's Markdown, so each part may be missing; another section stays in the paragraph.
     """
-    head, *rest = _SECTION.split(summary.strip())
+    head, *rest = (part.strip() for part in _SECTION.split(summary))
     facts: dict[str, str] = {}
     for name, body in zip(rest[::2], rest[1::2], strict=True):
         key = "_".join(name.lower().split())
@@ -663,16 +671,13 @@ def summary_parts(summary: str) -> tuple[str | None, dict[str, Scalar]]:
             items = (" ".join(item.split()) for item in _BULLET.split(f"\n{body}"))
             facts[key] = "; ".join(item for item in items if item and not _NOTHING.fullmatch(item))
         elif key == "sentiment":
-            facts[key] = body.strip().partition("\n")[0].strip()
+            facts[key] = body.partition("\n")[0].strip()
         else:
-            head += f"\n\n{name}: {body.strip()}"
-    title, blank, paragraph = (part.strip() for part in head.strip().partition("\n\n"))
-    del blank
+            head = f"{head}\n\n{name}: {body}"
+    title, _, paragraph = head.partition("\n\n")
     if facts and paragraph and "\n" not in title and len(title) <= LONGEST_TITLE:
-        facts = {"title": title.strip("#* "), **facts}
-    else:
-        paragraph = head.strip()
-    kept = {
-        name: without_url_secrets(fact)[:MAX_FACT] for name, fact in facts.items() if fact and not looks_secret(fact)
+        facts["title"], head = title.strip("#* "), paragraph
+    shown = {name: without_url_secrets(fact)[:MAX_FACT] for name, fact in facts.items()}
+    return head.strip() or None, {
+        name: shown[name] for name in FACTS if shown.get(name) and not looks_secret(shown[name])
     }
-    return paragraph or None, {name: kept[name] for name in FACTS if name in kept}

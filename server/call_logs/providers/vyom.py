@@ -241,7 +241,7 @@ class Vyom(Provider[VyomSettings]):
             assistant_id: self._walk(*window.resumed(held.get(assistant_id)), assistant_id=assistant_id)
             for assistant_id in self._chosen or await self._assistants()
             if held.get(assistant_id, "") is not None
-        }
+        } | {assistant_id: _nothing(window.since) for assistant_id, place in held.items() if place is None}
 
     async def _walk(
         self, window: "_Window", place: "_Place", *, assistant_id: str | None = None, first: _Listing | None = None
@@ -328,6 +328,11 @@ class Vyom(Provider[VyomSettings]):
         if self._meant == _NO_LIST:
             return f"Vyom's API is not at this address; check {self.name_of('base_url')}."
         return None
+
+
+async def _nothing(since: datetime) -> AsyncGenerator[Page]:
+    """A list that an earlier reading came to the end of: were it not named again, a third one would begin it anew."""
+    yield Page((), reached=since)
 
 
 def _meaning(status: int, words: str) -> str:
@@ -522,8 +527,9 @@ def _numbers(direction: Direction, log: _Log) -> tuple[str | None, str | None]:
 def _reason(*told: str | None) -> str | None:
     """The first of the vendor's reasons that can be shown. They are free text."""
     for text in told:
-        if text and text.strip() and not looks_secret(text):
-            return short(without_url_secrets(text), MAX_REASON)
+        shown = without_url_secrets(text or "").strip()
+        if shown and not looks_secret(shown):
+            return short(shown, MAX_REASON)
     return None
 
 

@@ -43,7 +43,7 @@ ONLY_IN_A_SINGLE_CALL = ("started_at", "answered_at", "conversation_logs")
 LONGEST = {"search": 255, "sort": 64}
 AGENT_PARAMETERS = ("page", "limit", "search", "sort")
 CALL_PARAMETERS = (*AGENT_PARAMETERS, "is_test_call", "status")
-SORTS = {"agents": ("created_at", "updated_at", "name"), "calls": ("created_on", "duration_seconds")}
+SORTS = {"agents": ("created_at", "name"), "calls": ("created_on",)}
 
 Row = Mapping[str, Any]
 
@@ -297,7 +297,7 @@ def _listing(rows: Sequence[Row], asked: Mapping[str, str]) -> Response:
     by = asked.get("sort", "")
     if by:
         name = by.removeprefix("-")
-        rows = sorted(rows, key=lambda row: (row[name] is not None, row[name]), reverse=by.startswith("-"))
+        rows = sorted(rows, key=lambda row: row[name], reverse=by.startswith("-"))
     page, limit = int(asked.get("page", "1")), int(asked.get("limit", DEFAULT_PAGE))
     pages = -(-len(rows) // limit)
     meta = {

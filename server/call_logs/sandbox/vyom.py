@@ -27,16 +27,17 @@ API_KEY = "lvk_demo-key-opens-nothing"
 OWNER = "owner@lakeside-dental.example"
 LARGEST_PAGE = 100
 WORDS = {"queued": "initiated", "ringing": "initiated", "in_progress": "answered", "canceled": "cancelled"}
-"""The vendor's words for our states, where they differ. A failed call's word is in the reason, see `_status`."""
+"""The vendor's words for our states, where they differ; for a failed call see `_status`."""
 
 SIP_WORDS = {
     404: "Not Found",
-    408: "Request Timeout",
     480: "Temporarily Unavailable",
     486: "Busy Here",
     487: "Request Terminated",
+    500: "Internal Server Error",
     603: "Decline",
 }
+TIMED_OUT = "SIP call setup timed out"
 HIDDEN = re.compile(r"[A-Za-z0-9_-]{32,}")
 
 Row = Mapping[str, Any]
@@ -79,7 +80,7 @@ def call_log(call: PhoneCall) -> dict[str, Any]:
         "call_status": _status(call),
         "call_status_reason": None if connected else told.end,
         "sip_status_code": told.sip,
-        "sip_status_text": SIP_WORDS.get(told.sip or 0),
+        "sip_status_text": "SIP timeout" if told.end == TIMED_OUT else SIP_WORDS.get(told.sip or 0),
         "answered_at": _iso(picked_up) if connected and on_phone else None,
         "agent_ready_at": _iso(picked_up + timedelta(seconds=0.4)) if connected else None,
         "call_end_reason": told.end if connected else None,
@@ -120,11 +121,10 @@ def assistant(one: Agent) -> dict[str, Any]:
 
 
 def _status(call: PhoneCall) -> str:
-    """The vendor has three words for a call that failed, and gives the reason beside them."""
+    """The vendor has three words for a call that failed."""
     told = call.story
     if told.status == "failed":
-        reason = told.end or ""
-        return "timeout" if "timed out" in reason else "unreachable" if "unreachable" in reason else "failed"
+        return "timeout" if told.end == TIMED_OUT else "unreachable" if told.sip == 404 else "failed"
     return WORDS.get(told.status, told.status)
 
 

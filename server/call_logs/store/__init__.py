@@ -188,6 +188,13 @@ class Silent(NamedTuple):
     recent: int
 
 
+class Unsettled(NamedTuple):
+    """A call that may still change: not over, or nothing said of it yet. `read_at` is when it was last read."""
+
+    started_at: datetime
+    read_at: datetime
+
+
 @dataclass(frozen=True)
 class Unreadable:
     """A vendor's record that could not be read: its id where it had one, and the names of the fields at fault."""
@@ -233,6 +240,14 @@ class Store(ABC):
 
         A call that is already held is merged (`model.merged`); an unchanged one is not written.
         """
+
+    @abstractmethod
+    def settled(self, account: str, vendor_call_ids: Sequence[str], *, told: bool) -> set[str]:
+        """Those of the calls that are held and will not change: over and, with `told`, with transcript or summary."""
+
+    @abstractmethod
+    def unsettled(self, account: str, since: datetime, *, told: bool) -> list[Unsettled]:
+        """The calls that began at or after `since` and are not settled."""
 
     @abstractmethod
     def note(self, account: str, state: str, problem: str | None = None, next_step: str | None = None) -> None:

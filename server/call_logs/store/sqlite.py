@@ -41,10 +41,14 @@ from call_logs.store import (
     Silent,
     Store,
     Unreadable,
+    Unsettled,
 )
 from call_logs.store.query import Query, Term
 from call_logs.store.ranking import Weighted, best_turn, needle, ranked, weight
 from call_logs.store.words import TOKENISER_VERSION, TURN, fold, tokens
+
+OVER, TOLD = 1, 2
+"""How settled a call is: over, and over with transcript or summary."""
 
 SLOTS = 256
 """Calls that can begin in the same second before keys spill into the next one."""
@@ -77,7 +81,9 @@ MIGRATIONS: tuple[str, ...] = (
         vendor_id TEXT NOT NULL, parent TEXT, leg INTEGER NOT NULL DEFAULT 0, test INTEGER NOT NULL DEFAULT 0,
         agent INTEGER REFERENCES agent(id), started_ms INTEGER NOT NULL, duration REAL, direction TEXT NOT NULL,
         status TEXT NOT NULL, answered INTEGER NOT NULL, from_number TEXT, to_number TEXT, from_tail TEXT, to_tail TEXT,
-        end_reason TEXT, turns INTEGER NOT NULL, actions TEXT NOT NULL, hash BLOB NOT NULL);
+        end_reason TEXT, turns INTEGER NOT NULL, actions TEXT NOT NULL, hash BLOB NOT NULL,
+        settled INTEGER NOT NULL, read_ms INTEGER NOT NULL);
+    CREATE INDEX call_unsettled ON call(account, id, settled, read_ms) WHERE settled < 2;
     CREATE UNIQUE INDEX call_source ON call(account, vendor_id);
     CREATE INDEX call_account ON call(account, id);
     CREATE INDEX call_shown ON call(account, id) WHERE test = 0 AND leg = 0;
@@ -467,6 +473,29 @@ class SQLiteStore(Store):
         ]
         return considered, groups
 
+    def settled(self, account: str, vendor_call_ids: Sequence[str], *, told: bool) -> set[str]:
+        """See `Store.settled`."""
+        with self._reading() as db:
+            found = db.execute(
+                f"""SELECT call.vendor_id FROM call JOIN account ON account.id = call.account
+                    WHERE account.name = ? AND call.settled >= ? AND call.vendor_id IN ({_marks_for(vendor_call_ids)})""",
+                (account, TOLD if told else OVER, *vendor_call_ids),
+            )
+            return {vendor_id for (vendor_id,) in found}
+
+    def unsettled(self, account: str, since: datetime, *, told: bool) -> list[Unsettled]:
+        """See `Store.unsettled`."""
+        with self._reading() as db:
+            found = db.execute(
+                """SELECT call.started_ms, call.read_ms FROM call JOIN account ON account.id = call.account
+                   WHERE account.name = ? AND call.id >= ? AND call.settled < 2 AND call.settled < ?""",
+                (account, int(since.timestamp() // 1) * SLOTS, TOLD if told else OVER),
+            )
+            return [
+                Unsettled(datetime.fromtimestamp(started / 1000, UTC), datetime.fromtimestamp(read / 1000, UTC))
+                for started, read in found
+            ]
+
     def silent(self, which: Filter, recent_since: datetime) -> list[Silent]:
         """See `Store.silent`."""
         with self._reading() as db:
@@ -759,6 +788,8 @@ def _save_call(db: sqlite3.Connection, account: int, read: Call, saved: Saved) -
     saved.ids.append(call.id)
     if held and held[2] == digest:
         saved.same += 1
+        if _settled(call) < TOLD:
+            db.execute("UPDATE call SET read_ms = ? WHERE id = ?", (_ms(datetime.now(UTC)), held[0]))
         return
     if held:
         saved.changed += 1
@@ -782,7 +813,7 @@ def _insert(db: sqlite3.Connection, key: int, seq: int, account: int, call: Call
     kinds = list(dict.fromkeys(action.kind for action in call.actions))
     agent = _agent(db, account, call)
     db.execute(
-        f"INSERT INTO call VALUES({_marks_for(range(21))})",
+        f"INSERT INTO call VALUES({_marks_for(range(23))})",
         (
             key,
             seq,
@@ -805,6 +836,8 @@ def _insert(db: sqlite3.Connection, key: int, seq: int, account: int, call: Call
             len(call.turns),
             " ".join(kinds),
             digest,
+            _settled(call),
+            _ms(datetime.now(UTC)),
         ),
     )
     db.execute("INSERT INTO content VALUES(?, ?)", (key, zlib.compress(packed, 6)))
@@ -814,6 +847,10 @@ def _insert(db: sqlite3.Connection, key: int, seq: int, account: int, call: Call
     )
     _index(db, key, account, agent, call, leg=bool(leg))
     _mark_legs(db, account, call.vendor_call_id)
+
+
+def _settled(call: Call) -> int:
+    return TOLD if call.is_final and call.is_told else OVER if call.is_final else 0
 
 
 def _mark_legs(db: sqlite3.Connection, account: int, vendor_id: str) -> None:

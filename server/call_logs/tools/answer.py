@@ -191,7 +191,7 @@ def coverage_of(app: App, which: Filter, names: Sequence[str] | None = None) -> 
             accounts=[UnwellPart(account=NOBODY, state="not configured", problem=problem, next_step=next_step)],
         )
     healths = [app.sync.health(name, which.since, which.until) for name in names]
-    unwell = [_unwell(health, app.zone) for health in healths if not health.covered]
+    unwell = [_unwell(health, app.zone) for health in healths if not health.covered or health.state == "down"]
     synced = [health.last_synced_at for health in healths if health.last_synced_at is not None]
     lows = [health.marks.low for health in healths if health.marks.low is not None]
     history = max(lows, default=None)
