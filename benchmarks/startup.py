@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from call_logs.sandbox import running
 
@@ -44,11 +45,12 @@ def first_answer(command: Sequence[str], environment: Mapping[str, str]) -> floa
     ) as server:
         assert server.stdin is not None
         assert server.stdout is not None
-        for message in (
+        messages: list[dict[str, Any]] = [
             {"id": 1, "method": "initialize", "params": INITIALIZE},
             {"method": "notifications/initialized"},
             {"id": 2, "method": "tools/call", "params": {"name": "list_calls", "arguments": {}}},
-        ):
+        ]
+        for message in messages:
             server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
         server.stdin.flush()
         for line in server.stdout:

@@ -124,7 +124,8 @@ INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
 def inspector(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The Inspector's command line, from the npm registry."""
     node, npm = shutil.which("node"), shutil.which("npm")
-    assert node and npm, "node and npm are needed: .ci/run installs them"
+    assert node is not None, "node is needed: .ci/run installs it"
+    assert npm is not None, "npm is needed: .ci/run installs it"
     folder = tmp_path_factory.mktemp("inspector")
     subprocess.run([npm, "install", "--no-audit", "--no-fund", INSPECTOR], cwd=folder, check=True, timeout=300)
     entry = folder / "node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js"

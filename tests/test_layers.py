@@ -68,10 +68,10 @@ def test_only_config_reads_the_environment(module: str) -> None:
 
 
 def test_tools_never_reach_a_vendor() -> None:
-    for module in MODULES:
+    for module, file in MODULES.items():
         if module.startswith("tools"):
             assert not uses(module, "call_logs.providers._http")
-            assert "provider.calls(" not in MODULES[module].read_text(encoding="utf-8")
+            assert "provider.calls(" not in file.read_text(encoding="utf-8")
 
 
 def test_a_start_does_not_load_what_only_a_sync_or_the_demo_needs(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
-    "a path of one machine": r"(?<![\w.])/(?:" + "|".join(("work", "root", "home/[a-z]+")) + r")/[a-z.]",
+    "a path of one machine": r"(?<![\w.])/(?:wor" + r"k|roo" + r"t|home/[a-z]+)/[a-z.]",
     "a package registry's host": "|".join((r"pypi\." + "org", "files.python" + "hosted", r"registry\.npm" + "js")),
     "a private key": "-----BEGIN " + "[A-Z ]*PRIVATE KEY-----",
     "a live-looking token": r"\b(?:sk_" + r"live_|pit-" + "[0-9a-f]{8}-|gh[pousr]_[A-Za-z0-9]{30})",
@@ -54,7 +54,9 @@ def test_phone_numbers_in_tests_are_reserved_ones() -> None:
         if file.parts[-2:] == ("documents", "highlevel-get-call-log.json") or "tests" not in file.parts:
             continue
         for number in re.findall(r"\+1\d{10}\b", file.read_text(encoding="utf-8", errors="ignore")):
-            assert number in printed or re.fullmatch(r"\+1(?:\d{3}55501\d\d|555\d{7})", number), f"{file.name}: {number}"
+            assert number in printed or re.fullmatch(r"\+1(?:\d{3}55501\d\d|555\d{7})", number), (
+                f"{file.name}: {number}"
+            )
 
 
 @pytest.mark.parametrize("name", FLOORS)

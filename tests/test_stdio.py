@@ -37,7 +37,7 @@ INITIALIZE = {
 def log(number: int, began: datetime, transcript: str, **fields: Any) -> dict[str, Any]:
     """A row as HighLevel's list has it."""
     stamp = began.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    row = {
+    row: dict[str, Any] = {
         "id": f"{number:024x}",
         "agentId": "66a0f4c2a1d2e3f405060a01",
         "isAgentDeleted": False,

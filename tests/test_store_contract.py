@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - other alphabets are spoken here
 """What every store keeps and finds. One suite for all implementations, against a naive reference in plain Python."""
 
 import threading

@@ -307,7 +307,7 @@ async def test_a_transcript_that_comes_late_is_there_after_the_next_pass(vendor:
 
 
 async def test_a_call_that_is_not_settled_is_read_again_on_a_widening_schedule(
-    vendor: Vendor, store: SQLiteStore
+    vendor: Vendor, store: SQLiteStore, path: Path
 ) -> None:
     """At 1, 5, 15 and 60 minutes, 6, 24 and 72 hours of its age, and not in between."""
     vendor.rows[:] = [log(number, at=NOW - timedelta(minutes=10 * number)) for number in range(130)]  # 21 hours
@@ -320,7 +320,7 @@ async def test_a_call_that_is_not_settled_is_read_again_on_a_widening_schedule(
             vendor.asked.clear()
             await sync.finish("acme")
             assert (max(vendor.pages) == 3) is read, age
-            with sqlite3.connect(store._path) as db:  # what is read now is read at this age
+            with sqlite3.connect(path) as db:  # what is read now is read at this age
                 db.execute("UPDATE call SET read_ms = ?", (round((NOW + passed).timestamp() * 1000),))
         vendor.rows[120] |= {"transcript": "human:Late words\n"}
         passed = timedelta(hours=51)

@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -48,26 +48,16 @@ def quotes_of(text: str) -> str:
     return found[2]
 
 
-def speech_in(node: Any, under: str = "") -> list[str]:
-    """All strings of a structured answer that stand under a key for speech."""
+def strings(node: Any, *, speech: bool, under: bool = False) -> list[str]:
+    """The strings of a structured answer that stand under a key for speech, or those that stand under none."""
     if isinstance(node, dict):
+        items = cast("dict[str, Any]", node).items()
         return [
-            text
-            for key, value in node.items()
-            for text in speech_in(value, under or key * (key in SPEECH_KEYS))
+            text for key, value in items for text in strings(value, speech=speech, under=under or key in SPEECH_KEYS)
         ]
     if isinstance(node, list):
-        return [text for value in node for text in speech_in(value, under)]
-    return [node] if under and isinstance(node, str) else []
-
-
-def facts_in(node: Any) -> list[str]:
-    """All strings of a structured answer that stand under no key for speech."""
-    if isinstance(node, dict):
-        return [text for key, value in node.items() if key not in SPEECH_KEYS for text in facts_in(value)]
-    if isinstance(node, list):
-        return [text for value in node for text in facts_in(value)]
-    return [node] if isinstance(node, str) else []
+        return [text for value in cast("list[Any]", node) for text in strings(value, speech=speech, under=under)]
+    return [node] if isinstance(node, str) and under is speech else []
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -84,8 +74,9 @@ async def test_every_tool_is_annotated_as_reading_only(asking: Asking) -> None:
             assert tool.annotations is not None
             assert tool.annotations.read_only_hint is True
             assert tool.annotations.destructive_hint is False
-            assert tool.title and tool.title == tool.annotations.title
-            assert tool.description and len(tool.description) > 80
+            assert tool.title
+            assert tool.title == tool.annotations.title
+            assert len(tool.description or "") > 80
             assert tool.output_schema is not None
 
 
@@ -489,9 +480,9 @@ async def test_everything_a_stranger_said_is_marked_in_both_channels(asking: Ask
     for text, body in answers:
         facts = facts_of(text)
         assert not [one for one in said if one in facts]
-        outside = "\n".join(facts_in(body))
+        outside = "\n".join(strings(body, speech=False))
         assert not [one for one in said if one in outside]
-        if speech_in(body):
+        if strings(body, speech=True):
             assert body["notice"] == NOTICE
             assert len(FENCE.findall(text)) == 1
 

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - other alphabets are spoken here
 """The tokeniser and the query language: whatever is said or asked, in any script, becomes words and nothing else."""
 
 import unicodedata

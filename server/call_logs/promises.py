@@ -140,8 +140,10 @@ _ANNOUNCED = {
         rf"{_WILL}(?:text|e-?mail|message|sms) {_TEXTED}",
         rf"{_WILL}(?:shoot|drop) you (?:an?|that|the) (?:quick )?(?:text|e-?mail|message)\b",
         rf"{_WILL}get {_POINTED} (?:sent|texted|e-?mailed) (?:over|out|to you|to your)\b",
-        r"\byou(?:'ll| will) (?:get|receive) (?:an?|the|your) (?:[\w'-]+ ){0,2}?(?:text|e-?mail|message|sms)\b"
-        r"(?: message)? (?:[\w'-]+ ){0,2}?from (?:us|me)\b",
+        (
+            r"\byou(?:'ll| will) (?:get|receive) (?:an?|the|your) (?:[\w'-]+ ){0,2}?(?:text|e-?mail|message|sms)\b"
+            r"(?: message)? (?:[\w'-]+ ){0,2}?from (?:us|me)\b"
+        ),
         rf"{_DOING}(?:sending|resending) {_SENT}",
         rf"{_DOING}(?:texting|e-?mailing|messaging) {_TEXTED}",
         rf"\b{_ES_TO} (?:voy a|vamos a) (?:enviar|mandar|reenviar)\b",
