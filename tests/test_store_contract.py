@@ -1107,13 +1107,14 @@ def test_actions_are_counted_with_their_newest_calls(store: Store) -> None:
 
 def test_silent_calls_are_counted_by_account_and_age(store: Store) -> None:
     store.open_account("initech", "vyom")
-    store.save_page("acme", [made(1), made(2, "hi"), made(3), made(120), made(121, is_test=True)])
+    missed = made(4, status=Status.NO_ANSWER)
+    store.save_page("acme", [made(1), made(2, "hi"), made(3), missed, made(120), made(121, is_test=True)])
     store.save_page("initech", [made(200, account="initech")])
     assert sorted(store.silent(Filter(("acme", "initech")), NOW - timedelta(hours=1))) == [
-        ("acme", "highlevel", 3, 2),
-        ("initech", "vyom", 1, 0),
+        ("acme", "highlevel", 4, 2, 1),
+        ("initech", "vyom", 1, 0, 0),
     ]
-    assert store.silent(replace(ALL, since=NOW - timedelta(minutes=2)), NOW) == [("acme", "highlevel", 1, 0)]
+    assert store.silent(replace(ALL, since=NOW - timedelta(minutes=2)), NOW) == [("acme", "highlevel", 1, 0, 0)]
 
 
 # Earlier calls

@@ -89,6 +89,18 @@ def check(*, demo: bool, as_json: bool) -> None:
         sys.exit(check_accounts(config, as_json=as_json))
 
 
+@cli.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--account", help="The account whose reports these are.")
+@_json_option
+def import_(*, files: tuple[Path, ...], account: str | None, as_json: bool) -> None:
+    """Keep calls from SignalWire's post-prompt reports (JSON: one, a list, or one a line)."""
+    from call_logs.commands import import_reports  # noqa: PLC0415 - only this command needs it
+
+    with _configured(demo=False) as config:
+        sys.exit(import_reports(config, files, account, as_json=as_json))
+
+
 @contextlib.contextmanager
 def _configured(*, demo: bool, own_accounts: bool = True, history: str | None = None) -> "Generator[Config]":
     """The configuration; with `demo` the sandbox runs and the store is a temporary one."""

@@ -30,7 +30,7 @@ from pydantic import (
     WrapValidator,
 )
 
-from call_logs.errors import ConfigError, ProviderError
+from call_logs.errors import ConfigError, ProviderError, UnexpectedPayload
 from call_logs.model import Call
 from call_logs.store import Unreadable
 
@@ -181,7 +181,7 @@ class Provider(ABC, Generic[S]):
     `slug` is the module's name, the prefix of its variables and the tape's name. `gives` is what the vendor's API
     shows, from `FEATURES`; the tapes prove it. `silent_because` says why calls have no transcript, where the vendor
     never gives one. `settled` tells which of these calls (by the vendor's ids) are held and final, so that their
-    details need not be read again; sync sets it.
+    details need not be read again; sync sets it. `reports` names what `read_report` takes, where a vendor sends such.
     """
 
     slug: ClassVar[str]
@@ -190,6 +190,7 @@ class Provider(ABC, Generic[S]):
     settings_type: ClassVar[type[Settings]]
     gives: ClassVar[frozenset[str]]
     silent_because: ClassVar[str | None] = None
+    reports: ClassVar[str | None] = None
 
     def __init__(self, account: str, settings: S, names: Mapping[str, str] | None = None) -> None:
         """`names` says how the operator wrote each setting ("HIGHLEVEL_TOKEN"), for next steps."""
@@ -228,6 +229,17 @@ class Provider(ABC, Generic[S]):
         """One call by the vendor's id; None where there is none, or the vendor cannot be asked for one."""
         del vendor_call_id
         return None
+
+    @classmethod
+    def read_report(cls, report: Any, account: str) -> Call:
+        """A report of a call that the user kept (`import FILE`), as parsed from JSON.
+
+        Raises `UnexpectedPayload` for what is none, as does every vendor that sends no reports.
+        """
+        del report
+        raise UnexpectedPayload(
+            f"{account}: {cls.title} sends no reports that could be imported.", "Name an account with --account."
+        )
 
     @property
     def trouble(self) -> ProviderError | None:

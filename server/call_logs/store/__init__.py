@@ -180,12 +180,14 @@ class AgentRow(NamedTuple):
 
 
 class Silent(NamedTuple):
-    """Calls without a transcript: how many of an account, and how many of those began after the given moment."""
+    """Calls of an account without a transcript. Of those `unconnected` never were a conversation (busy, no answer …);
+    of the others `recent` began after the given moment."""
 
     account: str
     provider: str
     calls: int
     recent: int
+    unconnected: int
 
 
 class Unsettled(NamedTuple):

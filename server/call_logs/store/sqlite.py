@@ -106,6 +106,7 @@ MIGRATIONS: tuple[str, ...] = (
     """,
 )
 
+_UNCONNECTED = "call.status IN ('busy', 'failed', 'no_answer', 'canceled', 'rejected')"
 _ROW = """
     call.id, account.name, account.provider, call.vendor_id, call.started_ms, call.duration, call.direction,
     call.status, call.from_number, call.to_number, coalesce(agent.name, agent.vendor_id), call.turns, call.actions
@@ -501,8 +502,8 @@ class SQLiteStore(Store):
         with self._reading() as db:
             where, values = _where(db, which)
             found = db.execute(
-                f"""SELECT account.name, account.provider, count(*), sum(call.started_ms >= :recent) FROM {_FROM}
-                    WHERE {where} AND call.turns = 0 GROUP BY account.id""",
+                f"""SELECT account.name, account.provider, count(*), sum(call.started_ms >= :recent AND NOT {_UNCONNECTED}),
+                    sum({_UNCONNECTED}) FROM {_FROM} WHERE {where} AND call.turns = 0 GROUP BY account.id""",
                 values | {"recent": _ms(recent_since)},
             )
             return [Silent(*row) for row in found]

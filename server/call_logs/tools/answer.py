@@ -223,12 +223,16 @@ def _missing(app: App, which: Filter) -> MissingPart | None:
     reasons: dict[str, int] = {}
     for silent in app.store.silent(which, app.now() - RECENT):
         never = app.sync.account(silent.account).provider.silent_because
+        told = silent.calls - silent.unconnected
         if never:
-            reasons[never] = reasons.get(never, 0) + silent.calls
-            continue
-        for reason, calls in (("not settled yet", silent.recent), ("not recorded", silent.calls - silent.recent)):
+            reasons[never] = reasons.get(never, 0) + told
+        parts = {"never connected": silent.unconnected}
+        if not never:
+            parts |= {"not settled yet": silent.recent, "not recorded": told - silent.recent}
+        for reason, calls in parts.items():
             if calls:
                 reasons[reason] = reasons.get(reason, 0) + calls
+    reasons = {reason: calls for reason, calls in reasons.items() if calls}
     return MissingPart(count=sum(reasons.values()), reasons=reasons) if reasons else None
 
 
