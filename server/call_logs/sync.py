@@ -178,8 +178,14 @@ class Sync:
             line.state, line.finished = "ok", time.monotonic() - age
 
     async def _settled(self, line: _Line, vendor_call_ids: Sequence[str]) -> set[str]:
-        """`Provider.settled` for this account."""
-        ask = functools.partial(self._store.settled, line.account.name, list(vendor_call_ids), told=_told(line))
+        """`Provider.settled` for this account: calls that are over, but for those due to be read again."""
+
+        def ask() -> set[str]:
+            now = self._now()
+            over = self._store.settled(line.account.name, list(vendor_call_ids), told=False)
+            unsettled = self._store.unsettled(line.account.name, now - DEEP_LOOKBACK, told=_told(line))
+            return over - {call.vendor_call_id for call in unsettled if _due(call, now)}
+
         return await anyio.to_thread.run_sync(ask)
 
     # -- freshness ----------------------------------------------------------------------------------------------

@@ -240,8 +240,6 @@ class Api:
 
     def _request_id(self, response: httpx.Response, words: str) -> str:
         """The vendor's number of a refusal, from a header or else its body. Only a UUID is taken for one."""
-        if not self._connection.request_id_headers:
-            return ""
         named = [response.headers.get(header, "").lower() for header in self._connection.request_id_headers]
         found = next(filter(_UUID.fullmatch, [*named, *_REQUEST_ID.findall(words)]), None)
         return f" (request {found})" if found else ""

@@ -1,4 +1,4 @@
-"""Bimpe AI: calls are listed an agent at a time, and only a second read of each tells what was said and when it began.
+"""Bimpe AI: calls are listed an agent at a time; what was said, and when it was answered, takes a second read of each.
 
 The list has neither a date filter nor words; `sort=-created_on` puts the newest first. There is no cost, recording,
 summary or action. Facts and their evidence: the vendor's console API v1 as published, and its SDK 0.4.1 (the source).

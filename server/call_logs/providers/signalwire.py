@@ -173,7 +173,7 @@ def _rfc2822(written: Any) -> Any:
     """LaML's times. The vendor's own examples write "Sept"."""
     try:
         return parsedate_to_datetime(str(written).replace(" Sept ", " Sep "))
-    except (IndexError, OverflowError, TypeError):
+    except OverflowError:
         raise ValueError("no such time") from None
 
 
@@ -293,9 +293,9 @@ class SignalWire(Provider[SignalWireSettings]):
                 )
             if following is None or not more:
                 return
-            if following in asked or met.stale >= STALE_PAGES:
+            if not following or following in asked or met.stale >= STALE_PAGES:
                 raise UnexpectedPayload(
-                    f"{self.account} ({self.title}) gave the same page again and again.",
+                    f"{self.account} ({self.title}) leads from page to page and to nothing new.",
                     "The pass stopped there and is tried again later; report it if it stays.",
                 )
             asked.append(following)

@@ -418,6 +418,7 @@ class _List(Generic[R]):
                 for last, moment in zip(self._oldest, row.clocks, strict=True)
             )
         back = self._back(listing)
+        self._stale -= back  # pages read again may hold nothing new
         self._moved, self.more = back > 0, back > 0 or listing.goes_on()
         self.page = max(1, self.page - back) if back else self.page + 1
         return rows

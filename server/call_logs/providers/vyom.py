@@ -6,6 +6,7 @@ their evidence: the vendor's documentation, and its server's source (api_livekit
 """
 
 import json
+import logging
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -81,6 +82,8 @@ DIRECTIONS = {"inbound": Direction.INBOUND, "outbound": Direction.OUTBOUND, "web
 SPEAKERS = {"agent": Speaker.AGENT, "user": Speaker.CUSTOMER}
 NO_NUMBER = "web call"
 """Stands where the number would be, for a call in a browser (seen in the vendor's source as `Web Call`)."""
+
+_log = logging.getLogger(__name__)
 
 _NO_LIST = "the deployment has no list of all calls for this key"
 _NO_ASSISTANT = "the assistant is not there"
@@ -237,11 +240,12 @@ class Vyom(Provider[VyomSettings]):
             if first is not None:
                 return {RECORDS: self._walk(query, place, first=first)}
             self._ask_records_at = time.monotonic() + ABSENT_SECONDS
-        return {
+        ended = {assistant_id: _nothing(window.since) for assistant_id, place in held.items() if place is None}
+        return ended | {
             assistant_id: self._walk(*window.resumed(held.get(assistant_id)), assistant_id=assistant_id)
             for assistant_id in self._chosen or await self._assistants()
-            if held.get(assistant_id, "") is not None
-        } | {assistant_id: _nothing(window.since) for assistant_id, place in held.items() if place is None}
+            if assistant_id not in ended
+        }
 
     async def _walk(
         self, window: "_Window", place: "_Place", *, assistant_id: str | None = None, first: _Listing | None = None
@@ -275,6 +279,8 @@ class Vyom(Provider[VyomSettings]):
         if answer is not None:
             self._unknown.discard(assistant_id)
             return answer
+        if assistant_id in self._chosen and assistant_id not in self._unknown:
+            _log.warning("%s: the vendor has no assistant %s (any more)", self.account, assistant_id)
         self._unknown.add(assistant_id)
         if self._chosen and self._unknown.issuperset(self._chosen):
             raise Rejected(

@@ -91,13 +91,11 @@ def call_log(call: PhoneCall) -> dict[str, Any] | None:
 
 
 def outbound_call(call: PhoneCall) -> dict[str, Any] | None:
-    """A call that was asked for through the API as its record."""
+    """A call that was asked for through the API as its record; one that was not answered never connected."""
     told = call.story
     if told.direction != "outbound" or call.customer is None:
         return None
-    connected = told.status in ("completed", "in_progress")
-    completed = told.status == "completed"
-    answered = answered_at(call)
+    answered, connected = answered_at(call), told.status == "completed"
     over = answered + timedelta(seconds=told.duration_seconds if connected else 0)
     return {
         "id": uid("outbound", call.key),
@@ -107,15 +105,15 @@ def outbound_call(call: PhoneCall) -> dict[str, Any] | None:
         "call_context": f"You are calling {call.customer.name or 'a customer'} for {NAME}.",
         "request_metadata": {"crm_id": "sandbox-secret-in-metadata"},
         "callback_url": "https://crm.example.com/telzino?key=sandbox-secret-in-callback",
-        "callback_delivered": True if told.status != "in_progress" else None,
-        "transcript_id": uid("log", call.key) if completed else None,
-        "summary_text": _summary(call) if completed and told.settled else None,
+        "callback_delivered": True,
+        "transcript_id": uid("log", call.key) if connected else None,
+        "summary_text": _summary(call) if connected and told.settled else None,
         "error": None if connected else told.end,
         "sip_status_code": told.sip,
-        "created_at": call.started_at.isoformat(timespec="microseconds"),
-        "answered_at": answered.isoformat(timespec="microseconds") if connected else None,
-        "ended_at": over.isoformat(timespec="microseconds") if told.status != "in_progress" else None,
-        "duration": told.duration_seconds if completed else None,
+        "created_at": _microseconds(call.started_at),
+        "answered_at": _microseconds(answered) if connected else None,
+        "ended_at": _microseconds(over),
+        "duration": told.duration_seconds if connected else None,
     }
 
 
@@ -235,6 +233,10 @@ def _milliseconds(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _microseconds(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")
+
+
 # How the API answers
 
 
@@ -274,7 +276,7 @@ def application(
     async def all_agents(request: Request) -> Response:
         asked = _asked(request, valid, ("page", "limit", "organization_id"))
         wanted = asked.get("organization_id")
-        return _listed([row for row in agents if wanted in (None, row["organization_id"])], asked)
+        return _listed([row for row in agents if wanted in (None, row.get("organization_id"))], asked)
 
     async def call_logs(request: Request) -> Response:
         asked = _asked(request, valid, ("page", "limit"))

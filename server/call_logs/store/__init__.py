@@ -193,6 +193,7 @@ class Silent(NamedTuple):
 class Unsettled(NamedTuple):
     """A call that may still change: not over, or nothing said of it yet. `read_at` is when it was last read."""
 
+    vendor_call_id: str
     started_at: datetime
     read_at: datetime
 

@@ -488,13 +488,15 @@ class SQLiteStore(Store):
         """See `Store.unsettled`."""
         with self._reading() as db:
             found = db.execute(
-                """SELECT call.started_ms, call.read_ms FROM call JOIN account ON account.id = call.account
+                """SELECT call.vendor_id, call.started_ms, call.read_ms FROM call JOIN account ON account.id = call.account
                    WHERE account.name = ? AND call.id >= ? AND call.settled < 2 AND call.settled < ?""",
                 (account, int(since.timestamp() // 1) * SLOTS, TOLD if told else OVER),
             )
             return [
-                Unsettled(datetime.fromtimestamp(started / 1000, UTC), datetime.fromtimestamp(read / 1000, UTC))
-                for started, read in found
+                Unsettled(
+                    vendor_id, datetime.fromtimestamp(started / 1000, UTC), datetime.fromtimestamp(read / 1000, UTC)
+                )
+                for vendor_id, started, read in found
             ]
 
     def silent(self, which: Filter, recent_since: datetime) -> list[Silent]:
