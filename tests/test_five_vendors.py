@@ -11,7 +11,6 @@ from typing import Any
 import anyio
 import pytest
 from click.testing import CliRunner
-from conftest import Asking
 
 from call_logs.__main__ import cli
 from call_logs.config import load
@@ -20,6 +19,7 @@ from call_logs.sandbox import Received, Sandbox, running, signalwire
 from call_logs.store import Filter
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.sync import Sync
+from conftest import Asking
 
 pytestmark = pytest.mark.anyio
 

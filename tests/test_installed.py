@@ -115,6 +115,43 @@ def test_the_wheel_shows_the_demo(installed: Path) -> None:
     assert all(exchange["ok"] for exchange in json.loads(ran.stdout))
 
 
+def test_a_sixth_vendor_of_another_wheel_works_and_passes_the_contract_suite(installed: Path, tmp_path: Path) -> None:
+    """With no edit here: an entry point, a tape beside the others', and nothing else."""
+    python = str(installed / "python")
+    wanted = [line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if "==" in line]
+    test_only = [line for line in wanted if line.startswith(("pytest", "hypothesis", "execnet", "iniconfig", "pluggy"))]
+    outside = tmp_path / "outside"
+    shutil.copytree(ROOT / "tests/outside", outside)
+    for command in (
+        [python, "-m", "pip", "install", "-q", "hatchling", "packaging", "sortedcontainers", *test_only],
+        [python, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(outside)],
+        [python, "-m", "pip", "install", "-q", "--no-deps", str(tmp_path / "call_logs_acme-0.1-py3-none-any.whl")],
+    ):
+        subprocess.run(command, check=True, timeout=200)
+    try:
+        shutil.copytree(ROOT / "tests", tmp_path / "tests")
+        shutil.copy(ROOT / "pyproject.toml", tmp_path)
+        shutil.copy(outside / "acme.json", tmp_path / "tests/tapes")
+        suite = [python, "-m", "pytest", "-q", "-n0", "tests/test_provider_contract.py", "-k", "acme or tape"]
+        ran = subprocess.run(
+            suite, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=200, check=False
+        )
+        assert ran.returncode == 0, ran.stdout
+        assert re.search(r"[3-9]\d passed", ran.stdout)
+        settings = environment(ACME_API_KEY="acme-key", ACME_BASE_URL="http://127.0.0.1:9")
+        checked = subprocess.run(
+            [installed / "call-logs-mcp", "check", "--json"],
+            env=settings,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert json.loads(checked.stdout)[0]["account"] == "acme"
+    finally:
+        subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", "call-logs-acme"], check=True, timeout=60)
+
+
 # -- the MCP Inspector ------------------------------------------------------------------------------------------
 
 INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"

@@ -121,8 +121,10 @@ def test_every_provider_has_a_tape_and_every_tape_a_provider() -> None:
 
 @every_provider
 def test_slug_is_the_module_name(slug: str) -> None:
+    """Of ours; another distribution's entry point names its own."""
     provider = discover()[slug]
-    assert provider.slug == slug == provider.__module__.rpartition(".")[2]
+    module = provider.__module__
+    assert provider.slug == slug == (module.rpartition(".")[2] if module.startswith("call_logs.") else slug)
 
 
 class Package:

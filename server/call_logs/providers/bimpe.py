@@ -45,8 +45,8 @@ PAGE_SIZE = 100
 NEWEST_FIRST = "-created_on"
 """The SDK's own example. The published reference names `created_at`, which calls do not have."""
 
-RATE = (30, 10.0)
-"""The limits are not published (a 429 says how long to wait): 30 at once, then 3 a second."""
+RATE = (9, 1.0)
+"""The limits are not published (a 429 says how long to wait): below 100 requests in any 10 s, as other vendors ask."""
 
 AT_ONCE = 4
 """Detail reads under way at the same time."""
