@@ -348,17 +348,22 @@ def test_a_place_of_a_shorter_history_starts_over() -> None:
 
 @pytest.mark.parametrize("status", ABSENT)
 def test_where_the_list_of_all_calls_is_refused_every_assistants_is_read(status: int) -> None:
+    reading: list[AnyProvider] = []
+    troubled: dict[str, bool] = {}
+
     def refused(asked: Asked) -> Reply | None:
+        troubled[asked.path] = reading[0].trouble is not None
         return Reply(status, ABSENT[status]) if asked.path == RECORDS else None
 
-    async def all_of_it(provider: AnyProvider) -> Any:
-        return await pages(provider, LONG_AGO), provider.trouble
+    async def read(provider: AnyProvider) -> list[Page]:
+        reading.append(provider)
+        return await pages(provider, LONG_AGO)
 
     vendor = Vendor([row(n) for n in range(1, 7)], before=refused)
-    found, trouble = vendor.work(all_of_it)
+    found = vendor.work(read)
     assert set(ids(found)) == set(numbered(1, 6))
     assert found[-1].reached == LONG_AGO
-    assert trouble is None
+    assert not troubled[ASSISTANTS]
     assert [path for path in vendor.paths if path != RECORDS] == [ASSISTANTS, logs_of(FRONT), logs_of(BILLING)]
 
 
@@ -557,6 +562,19 @@ def test_a_chosen_assistant_that_is_gone_is_logged_once_and_costs_no_other_call(
     ]
 
 
+def test_a_chosen_assistant_that_is_back_counts_again() -> None:
+    known = assistants(BILLING)
+
+    async def thrice(provider: AnyProvider) -> list[Page]:
+        found: list[Page] = []
+        for known[:] in (assistants(BILLING), assistants(FRONT), assistants(BILLING)):
+            found += await pages(provider, LONG_AGO)
+        return found
+
+    vendor = Vendor([row(n) for n in range(1, 4)], known=known)
+    assert ids(vendor.work(thrice, assistant_ids=f"{BILLING},{FRONT}")) == ["room3", "room1", "room2", "room3"]
+
+
 def test_an_account_limited_to_nobody_who_exists_is_not_read_as_one_without_calls() -> None:
     with pytest.raises(Rejected) as raised:
         Vendor([row(1)]).read(assistant_ids=f"{GONE},another")
@@ -714,11 +732,12 @@ def test_a_sip_code_is_a_number_or_nothing() -> None:
 
 def test_a_call_whose_start_cannot_be_read_is_named_and_spoils_no_other() -> None:
     odd: list[Any] = ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "soon", None, 1e300, {}]
-    rows = [row(1), *({**row(n), "started_at": one} for n, one in enumerate(odd, 2)), row(8)]
+    rows = [row(1), *({**row(n), "started_at": one} for n, one in enumerate(odd, 2)), row(8), row(9)]
+    del rows[7]["started_at"]
     (page,) = only(rows).read()
-    assert [call.vendor_call_id for call in page.calls] == ["room1", "room8"]
+    assert [call.vendor_call_id for call in page.calls] == ["room1", "room9"]
     assert [(one.vendor_call_id, one.fields) for one in page.unreadable] == [
-        (f"room{n}", ("started_at",)) for n in range(2, 8)
+        (f"room{n}", ("started_at",)) for n in range(2, 9)
     ]
 
 

@@ -4,6 +4,7 @@ The domain is strict: frozen, no unknown fields, aware times. What a vendor leav
 word `unknown`, never a guess.
 """
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -134,6 +135,11 @@ class Call(BaseModel):
         return f"{self.account}/{self.vendor_call_id}"
 
     @property
+    def spoken_from(self) -> datetime:
+        """Where turns' offsets count from: the answer, or the start where nobody tells of one."""
+        return self.answered_at or self.started_at
+
+    @property
     def was_answered(self) -> bool:
         """Whether somebody (or an agent) picked up, as far as the vendor tells."""
         return self.answered_at is not None or self.status in (Status.COMPLETED, Status.IN_PROGRESS)
@@ -164,6 +170,8 @@ def merged(held: Call, read: Call) -> Call:
             keep["actions"] = held.actions
     if read.agent_id not in (None, held.agent_id):
         keep.pop("agent_name", None)
+    if read.vendor_status is not None:
+        keep.pop("status", None)  # the vendor's word is told, and means what it means
     return read.model_copy(update=keep) if keep else read
 
 

@@ -451,7 +451,7 @@ def _kept_action(call: Call, turns: tuple[Turn, ...], action: Action, masking: M
 
 def _turn_of(call: Call, turns: tuple[Turn, ...], action: Action) -> int | None:
     """The turn in which the action happened: by the agent's sentence that announces it, else by time."""
-    offset = (action.executed_at - call.started_at).total_seconds() if action.executed_at is not None else None
+    offset = (action.executed_at - call.spoken_from).total_seconds() if action.executed_at is not None else None
     said = " ".join(str(action.details.get("said") or "").casefold().split()).rstrip(".!")
     if said:
         announcing = [

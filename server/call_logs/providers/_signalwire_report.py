@@ -18,7 +18,8 @@ from call_logs.errors import UnexpectedPayload
 from call_logs.model import Action, ActionKind, Call, Scalar, Speaker, Status, Turn
 from call_logs.phones import e164
 from call_logs.providers import OR_NONE, Wire, fields_at_fault
-from call_logs.text import clean_tree, looks_secret, without_url_secrets
+from call_logs.providers._kept import facts
+from call_logs.text import clean_tree, without_url_secrets
 
 PROVIDER = "signalwire"
 TOOL = "swaig"
@@ -26,9 +27,6 @@ TOOL = "swaig"
 
 SPEAKERS = {"assistant": Speaker.AGENT, "user": Speaker.CUSTOMER}
 """Whose entries were spoken. Seen beside them: system, system-log, assistant-manual, assistant-thinking, tool."""
-
-MAX_EXTRACTED = 500
-"""Characters of an extracted value that are kept."""
 
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
@@ -39,7 +37,6 @@ _LOOKS = {"can", "check", "find", "get", "is", "list", "look", "lookup", "search
 _ENDED = {"the", "this", "call", "conversation", "session"}
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
-_SECRET_NAME = re.compile(r"passw|secret|token|api.?key|credential|authori[sz]ation", re.IGNORECASE)
 
 
 def _moment(value: Any, unit: timedelta) -> datetime | None:
@@ -254,23 +251,9 @@ def _read_answer(raw: str) -> tuple[dict[str, Scalar], str | None]:
 
 def _told(objects: Iterable[Mapping[str, Any]], prose: str) -> tuple[dict[str, Scalar], str | None]:
     """Values of all objects; prose, or else the value that the customer asked for by the name of summary."""
-    values = {
-        name: kept
-        for one in objects
-        for name, value in one.items()
-        if not _SECRET_NAME.search(name) and not looks_secret(name) and (kept := _kept(value)) is not None
-    }
+    values = {name: value for one in objects for name, value in facts(one).items()}
     written = prose.strip() or next((one["summary"] for one in objects if isinstance(one.get("summary"), str)), "")
     return values, without_url_secrets(written.strip()) or None
-
-
-def _kept(value: Any) -> Scalar | None:
-    """A scalar that holds no secret, texts cut to `MAX_EXTRACTED` characters; None for all else."""
-    if isinstance(value, bool | int | float):
-        return value
-    if not isinstance(value, str) or not value.strip() or looks_secret(value):
-        return None
-    return without_url_secrets(value.strip())[:MAX_EXTRACTED]
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:

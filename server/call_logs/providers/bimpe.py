@@ -33,8 +33,8 @@ from call_logs.providers import (
     Wire,
     read_each,
 )
+from call_logs.providers._kept import reason
 from call_logs.providers._streams import interleaved, places
-from call_logs.text import looks_secret, without_url_secrets
 
 AGENTS = "/api/v1/console/agents"
 CALLS = AGENTS + "/{agent_id}/calls"
@@ -60,9 +60,6 @@ STALE_PAGES = 5
 NAMES_AGE_SECONDS = 3600.0
 REMEMBERED = 50_000
 """Calls whose agents are remembered for `get`."""
-
-MAX_REASON = 200
-"""Characters of an end or error reason that are kept; both are free text."""
 
 NO_SUCH_CALL = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 """404 is documented for an unknown id, 400 for one of another form; none of these is retried."""
@@ -509,7 +506,7 @@ def to_call(log: _Log, account: str, agent_id: str, agent_name: str | None) -> C
         direction=DIRECTIONS.get(log.direction or "", Direction.UNKNOWN),
         status=STATUSES.get(log.status or "", Status.UNKNOWN),
         vendor_status=log.status,
-        end_reason=_reason(log.end_reason) or _reason(log.error_reason),
+        end_reason=reason(log.end_reason) or reason(log.error_reason),
         from_number=e164(log.source),
         to_number=e164(log.destination),
         started_at=log.created_on,
@@ -522,12 +519,6 @@ def to_call(log: _Log, account: str, agent_id: str, agent_name: str | None) -> C
         is_test=bool(log.is_test),
         turns=_turns(log),
     )
-
-
-def _reason(text: str | None) -> str | None:
-    """Free text of the vendor's, cut short; None where a credential stands in it."""
-    reason = without_url_secrets(" ".join((text or "").split()))
-    return None if looks_secret(reason) else reason[:MAX_REASON] or None
 
 
 def _turns(log: _Log) -> tuple[Turn, ...]:

@@ -31,7 +31,7 @@ from call_logs.providers import (
     Wire,
     read_each,
 )
-from call_logs.text import looks_secret, without_url_secrets
+from call_logs.providers._kept import fact, facts
 
 LOGS = "/voice-ai/dashboard/call-logs"
 AGENTS = "/voice-ai/agents"
@@ -49,9 +49,6 @@ NO_SUCH_CALL = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCE
 
 STALE_PAGES = 5
 """Pages without a new row, one after another, that end a reading: so many may be due to rows that moved meanwhile."""
-
-MAX_EXTRACTED = 500
-"""Characters of an extracted value that are kept."""
 
 ACTION_KINDS = {
     "CALL_TRANSFER": ActionKind.TRANSFER,
@@ -78,7 +75,6 @@ DETAILS: Mapping[str, Mapping[str, str]] = {
 SPEAKERS = {"bot": Speaker.AGENT, "agent": Speaker.AGENT, "human": Speaker.CUSTOMER, "user": Speaker.CUSTOMER}
 TOOL_KINDS = {"end_call": ActionKind.END, "transfer_call": ActionKind.TRANSFER}
 
-_SECRET_NAME = re.compile(r"passw|secret|token|api.?key|credential|authori[sz]ation", re.IGNORECASE)
 _LINE = re.compile(r"(bot|human)\s*:\s?(.*)", re.IGNORECASE)
 
 
@@ -390,7 +386,7 @@ def to_call(log: _Log, account: str, agent_name: str | None) -> Call:
         agent_name=agent_name,
         is_test=bool(log.trial),
         summary=(log.summary or "").strip() or None,
-        extracted=_extracted(log.extracted or {}),
+        extracted=facts(log.extracted or {}),
         turns=turns,
         actions=_actions(log, turns),
     )
@@ -460,24 +456,5 @@ def _action(action: _Action) -> Action:
 
 def _details(parameters: Mapping[str, Any], allowed: Mapping[str, str]) -> dict[str, Scalar]:
     return {
-        name: value
-        for vendor_name, name in allowed.items()
-        if (value := _kept(parameters.get(vendor_name))) is not None
+        name: value for vendor_name, name in allowed.items() if (value := fact(parameters.get(vendor_name))) is not None
     }
-
-
-def _extracted(found: Mapping[str, Any]) -> dict[str, Scalar]:
-    return {
-        name: value
-        for name, raw in found.items()
-        if not _SECRET_NAME.search(name) and not looks_secret(name) and (value := _kept(raw)) is not None
-    }
-
-
-def _kept(value: Any) -> Scalar | None:
-    """A scalar that holds no secret, texts cut to `MAX_EXTRACTED` characters; None for all else."""
-    if isinstance(value, bool | int | float):
-        return value
-    if not isinstance(value, str) or not value.strip() or looks_secret(value):
-        return None
-    return without_url_secrets(value.strip())[:MAX_EXTRACTED]

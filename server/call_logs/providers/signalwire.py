@@ -35,6 +35,7 @@ from call_logs.providers import (
     Wire,
     read_each,
 )
+from call_logs.providers._signalwire_report import read_report
 
 LOGS = "/api/voice/logs"
 LOG = f"{LOGS}/{{id}}"
@@ -45,7 +46,7 @@ LAML_RECORDINGS = "/api/laml/2010-04-01/Accounts/{project}/Recordings"
 PAGE_SIZE = 1000
 """The documented maximum, of voice logs and of LaML lists."""
 
-RATE = (10, 1.0)
+RATE = (9, 1.0)
 """Documented: reading is "effectively unlimited". This many requests a second spare what else the project does."""
 
 DAY = timedelta(days=1)
@@ -242,11 +243,17 @@ class SignalWire(Provider[SignalWireSettings]):
     settings_type: ClassVar[type[Settings]] = SignalWireSettings
     gives: ClassVar = frozenset(FEATURES) & {"direction", "status", "cost", "recording", "server-side dates"}
     silent_because: ClassVar = "SignalWire's call log carries no transcript; import the post-prompt reports"
+    reports: ClassVar = "post-prompt reports"
 
     def __init__(self, account: str, settings: SignalWireSettings, names: Mapping[str, str] | None = None) -> None:
         """See `Provider`."""
         super().__init__(account, settings, names)
         self._resting: dict[str, float] = {}
+
+    @classmethod
+    def read_report(cls, report: Any, account: str) -> Call:
+        """A post-prompt report; see `_signalwire_report`."""
+        return read_report(report, account)
 
     def connection(self) -> Connection:
         """HTTP Basic: the project's id and the token."""

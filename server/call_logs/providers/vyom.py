@@ -202,7 +202,8 @@ class Vyom(Provider[VyomSettings]):
         """See `Provider`."""
         super().__init__(account, settings, names)
         self._chosen = _split(settings.assistant_ids)
-        self._unknown: set[str] = set()
+        self._missed: set[str] = set()  # by the reading under way
+        self._told: set[str] = set()
         self._ask_records_at = 0.0
         self._meant = ""
 
@@ -225,6 +226,7 @@ class Vyom(Provider[VyomSettings]):
         self, since: datetime, until: datetime | None = None, resume: str | None = None
     ) -> AsyncIterator[Page]:
         """Pages of 100. Each list that is read is a stream, named in `resume` by its path or its assistant."""
+        self._missed.clear()
         window = _Window(since, until, start=since, end=until or datetime.now(UTC) + CLOCK_SLACK)
         streams = await self._streams(window, _held(resume))
         if not streams:
@@ -276,19 +278,22 @@ class Vyom(Provider[VyomSettings]):
         if assistant_id is None:
             return await self.api.get(RECORDS, _Listing, params)
         answer = await self._unless(_NO_ASSISTANT, LOGS, params, assistant_id=assistant_id)
-        if answer is not None:
-            self._unknown.discard(assistant_id)
-            return answer
-        if assistant_id in self._chosen and assistant_id not in self._unknown:
+        if answer is None and assistant_id in self._chosen:
+            self._miss(assistant_id)
+        return answer
+
+    def _miss(self, assistant_id: str) -> None:
+        """One of the chosen assistants is not there. All of them cannot have been deleted: that is a wrong setting."""
+        if assistant_id not in self._told:
             _log.warning("%s: the vendor has no assistant %s (any more)", self.account, assistant_id)
-        self._unknown.add(assistant_id)
-        if self._chosen and self._unknown.issuperset(self._chosen):
+        self._told.add(assistant_id)
+        self._missed.add(assistant_id)
+        if self._missed.issuperset(self._chosen):
             raise Rejected(
                 f"{self.account} ({self.title}) knows none of the assistants that the account is limited to.",
                 f"Check the ids in {self.name_of('assistant_ids')}, or unset it, then restart.",
                 http_status=HTTPStatus.NOT_FOUND,
             )
-        return None
 
     async def _assistants(self) -> list[str]:
         """The ids of the assistants that were not deleted."""

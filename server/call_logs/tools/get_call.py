@@ -253,7 +253,7 @@ def action_parts(app: App, call: Call) -> list[ActionPart]:
             name=fact(action.name) or action.kind,
             executed_at=stamp(action.executed_at, app.zone),
             turn=action.turn,
-            offset_seconds=(action.executed_at - call.started_at).total_seconds() if action.executed_at else None,
+            offset_seconds=(action.executed_at - call.spoken_from).total_seconds() if action.executed_at else None,
             details=details_of(action.details),
         )
         for action in call.actions

@@ -7,7 +7,7 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from call_logs.errors import BadQuery
-from call_logs.model import Call
+from call_logs.model import Call, Speaker
 from call_logs.store import Filter
 from call_logs.text import defang
 from call_logs.times import show_seconds
@@ -155,7 +155,7 @@ async def summarize_call_actions(
 def _one(app: App, call: Call) -> CallToolResult:
     from call_logs.promises import unkept  # noqa: PLC0415 - its patterns take a while to compile
 
-    reported = "actions" in app.sync.account(call.account).provider.gives or bool(call.actions)
+    reported = _reported(app, call)
     actions = action_parts(app, call)
     promises = [
         PromisePart(
@@ -193,6 +193,13 @@ def _one(app: App, call: Call) -> CallToolResult:
     if reported:
         quotes += [f"turn {promise.turn}, {promise.kind} {_how(promise)}: {promise.text}" for promise in promises]
     return answer(structured, facts, quotes)
+
+
+def _reported(app: App, call: Call) -> bool:
+    """Whether actions would be there if there had been some: the vendor tells them, or a report of this call does."""
+    provider = app.sync.account(call.account).provider
+    by_report = provider.reports is not None and any(turn.speaker is Speaker.AGENT for turn in call.turns)
+    return "actions" in provider.gives or bool(call.actions) or by_report
 
 
 def _how(promise: PromisePart) -> str:
