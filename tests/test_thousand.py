@@ -20,7 +20,7 @@ import test_telzino
 import test_vyom
 from call_logs.model import Action, ActionKind, Call, Speaker, Status, Turn
 from call_logs.providers import Account, discover
-from call_logs.sandbox import App, Message, Receive, Send, StandIn, business, highlevel, serving, signalwire
+from call_logs.sandbox import App, Message, Receive, Send, StandIn, business, highlevel, serving, signalwire, telzino
 from call_logs.sandbox.business import PhoneCall
 from call_logs.store import Filter
 from call_logs.store.sqlite import SQLiteStore
@@ -28,7 +28,7 @@ from call_logs.sync import Health, Sync
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(microsecond=0)
 HISTORY = timedelta(days=4_000)
 FOUR_WEEKS = timedelta(days=28)
 
@@ -37,7 +37,9 @@ def thousand(slug: str, wanted: int = 1_000) -> list[PhoneCall]:
     """The line's calls again and again, four weeks apart, newest first."""
     line = business.calls(NOW, slug)
     told: list[PhoneCall] = []
-    for n in range(wanted // len(line) + 1):
+    n = -1
+    while len(told) < wanted:
+        n += 1
         for call in line:
             if n and not call.story.settled:
                 continue  # what is not settled is recent
@@ -151,9 +153,18 @@ def test_a_thousand_calls_of_vyom(tmp_path: Path) -> None:
     calls = thousand("vyom")
     assert synced("vyom", calls, tmp_path / "calls.db").state == "ok"
     found = held(tmp_path / "calls.db")
-    wanted = [test_vyom.as_told(call) for call in calls]
-    assert found == {call.vendor_call_id: call for call in wanted}
+    for call in calls:
+        wanted = test_vyom.as_told(call)
+        got = found[wanted.vendor_call_id]
+        if "/" in call.key:  # the stand-in's own words for failures go by the story's name
+            got, wanted = (one.model_copy(update={"vendor_status": None}) for one in (got, wanted))
+        assert got == wanted, call.key
     assert len(found) == 1_000
+
+
+def telzino_id(call: PhoneCall) -> str:
+    """A call log's id, or the outbound record's where there is no log."""
+    return telzino.uid("log" if call.story.status == "completed" else "outbound", call.key)
 
 
 @pytest.mark.usefixtures("unhurried")
@@ -161,7 +172,7 @@ def test_a_thousand_calls_of_telzino(tmp_path: Path) -> None:
     calls = thousand("telzino")
     assert synced("telzino", calls, tmp_path / "calls.db").state == "ok"
     found = held(tmp_path / "calls.db")
-    wanted = [test_telzino.as_told(test_telzino.vendor_call_id(call), call) for call in calls]
+    wanted = [test_telzino.as_told(telzino_id(call), call) for call in calls]
     assert found == {call.vendor_call_id: call for call in wanted}
     assert len(found) == 1_000
 
@@ -171,7 +182,7 @@ def test_a_thousand_calls_of_signalwire(tmp_path: Path) -> None:
     calls = thousand("signalwire")
     assert synced("signalwire", calls, tmp_path / "calls.db").state == "ok"
     found = held(tmp_path / "calls.db")
-    shown = {signalwire.log_id(call): call for call in calls if call.key.partition("/")[0] not in signalwire.DELETED}
+    shown = {signalwire.log_id(call): call for call in calls if call.key not in signalwire.DELETED}
     legs = {leg["id"]: leg for call in calls for leg in signalwire.legs(call)}
     assert set(found) == set(shown) | set(legs)
     assert len(shown) > 900

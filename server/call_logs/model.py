@@ -184,5 +184,7 @@ def _poorer(read: tuple[Turn, ...], held: tuple[Turn, ...]) -> bool:
 
 
 def customer_number(direction: Direction, from_number: str | None, to_number: str | None) -> str | None:
-    """The other party's number: who called, or on an outbound call who was called."""
+    """The other party's number: who called, or on an outbound call who was called; the one told, where it is unknown."""
+    if direction is Direction.UNKNOWN:
+        return from_number or to_number
     return to_number if direction is Direction.OUTBOUND else from_number

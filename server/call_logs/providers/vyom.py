@@ -33,8 +33,8 @@ from call_logs.providers import (
     Wire,
     read_each,
 )
+from call_logs.providers._kept import reason
 from call_logs.providers._streams import interleaved, places
-from call_logs.text import looks_secret, short, without_url_secrets
 
 RECORDS = "/call/records"
 """All calls, also of deleted assistants and without any (passthrough). In the server's source since May 2026.
@@ -62,9 +62,6 @@ STALE_PAGES = 5
 
 MAX_SECONDS = 1_000_000.0
 """Longer durations and later turns are taken for a wrong clock."""
-
-MAX_REASON = 200
-"""Characters of an end reason that are kept."""
 
 STATUSES = {
     "initiated": Status.QUEUED,
@@ -283,7 +280,7 @@ class Vyom(Provider[VyomSettings]):
         return answer
 
     def _miss(self, assistant_id: str) -> None:
-        """One of the chosen assistants is not there. All of them cannot have been deleted: that is a wrong setting."""
+        """One of the chosen assistants is not there. Where none is, that is taken for a wrong setting."""
         if assistant_id not in self._told:
             _log.warning("%s: the vendor has no assistant %s (any more)", self.account, assistant_id)
         self._told.add(assistant_id)
@@ -536,12 +533,8 @@ def _numbers(direction: Direction, log: _Log) -> tuple[str | None, str | None]:
 
 
 def _reason(*told: str | None) -> str | None:
-    """The first of the vendor's reasons that can be shown. They are free text."""
-    for text in told:
-        shown = without_url_secrets(text or "").strip()
-        if shown and not looks_secret(shown):
-            return short(shown, MAX_REASON)
-    return None
+    """The first of the vendor's reasons that can be shown."""
+    return next((shown for text in told if (shown := reason(text))), None)
 
 
 def _seconds(seconds: float) -> float | None:

@@ -385,7 +385,8 @@ class SQLiteStore(Store):
             where = (
                 f"{_among('call.account', _account_numbers(db, accounts))} AND call.leg = 0 AND call.started_ms < :began"
                 " AND ((call.from_tail = :tail AND call.direction <> 'outbound')"
-                " OR (call.to_tail = :tail AND call.direction = 'outbound'))"
+                " OR (call.to_tail = :tail AND (call.direction = 'outbound'"
+                " OR (call.direction = 'unknown' AND call.from_number IS NULL))))"
             )
             values: dict[str, Any] = {"began": _ms(call.started_at), "tail": tail}
             total = db.execute(f"SELECT count(*) FROM call WHERE {where}", values).fetchone()[0]
@@ -639,7 +640,8 @@ _DIMENSIONS = {
     "status": "call.status",
     "direction": "call.direction",
     "end_reason": "coalesce(call.end_reason, 'unknown')",
-    "phone": "coalesce(CASE call.direction WHEN 'outbound' THEN call.to_number ELSE call.from_number END, 'unknown')",
+    "phone": "coalesce(CASE call.direction WHEN 'outbound' THEN call.to_number ELSE call.from_number END,"
+    " CASE call.direction WHEN 'unknown' THEN call.to_number END, 'unknown')",
 }
 _TIME_FORMS = {"day": "%Y-%m-%d", "hour": "%H:00", "weekday": "%A"}
 
