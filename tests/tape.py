@@ -33,6 +33,22 @@ PATIENCE_SECONDS = 30.0
 T = TypeVar("T")
 
 
+class Held:
+    """An answer that is kept back until what happens meanwhile is over: its reader is in another thread."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._messages: list[Message] = []
+
+    async def __call__(self, message: Message) -> None:
+        self._messages.append(message)
+
+    async def release(self) -> None:
+        """Send it."""
+        for message in self._messages:
+            await self._send(message)
+
+
 @dataclass(frozen=True)
 class Exchange:
     """A request as far as it matters, and its answer. `by` is the provider's method that makes it: calls or get."""

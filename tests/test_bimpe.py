@@ -24,7 +24,7 @@ from call_logs.store import Filter
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.sync import Sync
 from call_logs.text import short
-from tape import Asked, Fault, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
+from tape import Asked, Fault, Held, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
 
 KEY = "sk_sandbox_opens_nothing"
 ONE, TWO = "agent-one", "agent-two"
@@ -113,12 +113,14 @@ class Vendor:
         asked = Asked(scope["method"], scope["path"], "", query, "", headers, None)
         self.asked.append(asked)
         reply = self._before(asked)
+        held = Held(send)
         if reply is None:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, held)
         else:
-            await answered(reply, send)
+            await answered(reply, held)
         if is_list(asked):
             self._meanwhile(len(self.listed))
+        await held.release()
 
     @property
     def listed(self) -> list[tuple[str, str]]:

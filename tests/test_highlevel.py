@@ -13,7 +13,7 @@ from call_logs.providers import Account, AnyProvider, Page
 from call_logs.providers import highlevel as adapter
 from call_logs.sandbox import App, Message, Receive, Send
 from call_logs.sandbox import highlevel as sandbox
-from tape import Asked, Fault, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
+from tape import Asked, Fault, Held, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
 
 TOKEN = "sandbox-token-opens-nothing"
 LOCATION = "LOC123456789ABCDEF"
@@ -70,13 +70,15 @@ class Vendor:
         asked = Asked(scope["method"], scope["path"], "", query, "", {}, None)
         self.paths.append(asked.path)
         reply = self._before(asked)
+        held = Held(send)
         if reply is None:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, held)
         else:
-            await answered(reply, send)
+            await answered(reply, held)
         if asked.path == adapter.LOGS:
             self.asked.append(query)
             self._meanwhile(len(self.asked))
+        await held.release()
 
     def work(self, work: Callable[[AnyProvider], Awaitable[T]]) -> T:
         """What the work comes to with a provider that reads here."""

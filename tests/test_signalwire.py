@@ -22,7 +22,7 @@ from call_logs.sandbox import signalwire as sandbox
 from call_logs.store import Filter
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.sync import Sync
-from tape import Asked, Fault, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
+from tape import Asked, Fault, Held, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
 
 PROJECT = "9d1f0c52-1111-4222-8333-444455556666"
 TOKEN = "sandbox-token-opens-nothing"
@@ -110,12 +110,14 @@ class Vendor:
         asked = Asked(scope["method"], scope["path"], "", query, "", {}, None)
         self.asked.append(asked)
         reply = self._before(asked)
+        held = Held(send)
         if reply is None:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, held)
         else:
-            await answered(reply, send)
+            await answered(reply, held)
         if asked.path == adapter.LOGS:
             self._meanwhile(len(self.queries()))
+        await held.release()
 
     def queries(self, path: str = adapter.LOGS) -> list[Mapping[str, str]]:
         """What was asked of a path."""

@@ -30,6 +30,7 @@ from call_logs.store.query import parse
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.sync import FAILURES_BEFORE_REST, PARKED_SECONDS, REST_SECONDS, Sync, prepared
 from call_logs.text import Masking
+from tape import Held
 
 pytestmark = pytest.mark.anyio
 
@@ -103,9 +104,11 @@ class Vendor:
                 await send(start | {"headers": [(b"content-type", b"application/json")]})
                 await send({"type": "http.response.body", "body": body or b"{}"})
                 return
-            await inner(scope, receive, send)
+            held = Held(send)
+            await inner(scope, receive, held)
             if scope["path"] == LIST:
                 self.after(query)
+            await held.release()
 
         return switched
 

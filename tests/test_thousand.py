@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import anyio
 import pytest
@@ -131,7 +132,7 @@ def test_a_thousand_calls_of_highlevel(tmp_path: Path) -> None:
         wanted = as_highlevel(call)
         got = found[wanted.vendor_call_id]
         if "card" not in call.key:  # its numbers are masked on the way
-            bare = {"actions": (), "extracted": {}}
+            bare: dict[str, Any] = {"actions": (), "extracted": {}}
             assert got.model_copy(update=bare) == wanted, call.key
         executed = kinds(got.actions)
         executed.pop(ActionKind.END, None)

@@ -21,7 +21,7 @@ from call_logs.sandbox import vyom as sandbox
 from call_logs.sandbox.business import PhoneCall
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.sync import Sync
-from tape import Asked, Fault, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
+from tape import Asked, Fault, Held, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
 
 KEY = "lvk_sandbox-key-opens-nothing"
 T = TypeVar("T")
@@ -94,12 +94,14 @@ class Vendor:
         asked = Asked(scope["method"], scope["path"], "", query, scope["query_string"].decode(), {}, None)
         self.asked.append(asked)
         reply = self._before(asked)
+        held = Held(send)
         if reply is None:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, held)
         else:
-            await answered(reply, send)
+            await answered(reply, held)
         if asked.path not in (CHECK, ASSISTANTS):
             self._meanwhile(len(self.lists))
+        await held.release()
 
     @property
     def paths(self) -> list[str]:
