@@ -4,13 +4,12 @@ The list has neither a date filter nor words; `sort=-created_on` puts the newest
 summary or action. Facts and their evidence: the vendor's console API v1 as published, and its SDK 0.4.1 (the source).
 """
 
-import json
 import logging
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -34,6 +33,7 @@ from call_logs.providers import (
     read_each,
 )
 from call_logs.providers._kept import reason
+from call_logs.providers._met import STALE_PAGES, Met
 from call_logs.providers._streams import interleaved, places
 
 AGENTS = "/api/v1/console/agents"
@@ -53,9 +53,6 @@ AT_ONCE = 4
 
 PORTION = 25
 """Calls whose details are read before they are handed on: a first answer need not wait for a page of 100."""
-
-STALE_PAGES = 5
-"""Pages without a new row, one after another, that end a reading: so many may be due to rows that moved meanwhile."""
 
 NAMES_AGE_SECONDS = 3600.0
 REMEMBERED = 50_000
@@ -277,7 +274,7 @@ class Bimpe(Provider[BimpeSettings]):
     async def _calls_of(self, agent_id: str, page: int, reading: _Reading) -> AsyncGenerator[Page]:
         """One agent's calls. A page is left early only in an order that was seen, and may have moved meanwhile."""
         since, until = reading.since, reading.until
-        met = _Met()
+        met = Met()
         more = True
         while more:
             params = {"page": page, "limit": PAGE_SIZE, "sort": NEWEST_FIRST}
@@ -289,7 +286,7 @@ class Bimpe(Provider[BimpeSettings]):
                 yield Page((), reached=since)
                 return
             logs, unreadable = read_each(_Log, answer.rows)
-            new = met.rows(answer.rows, logs)
+            new = met.rows(answer.rows, logs, lambda log: (log.id, log.created_on))
             if met.stale >= STALE_PAGES:
                 raise self._in_circles()
             moved = met.fewer(answer.meta.total if answer.meta else None)
@@ -297,12 +294,12 @@ class Bimpe(Provider[BimpeSettings]):
             *portions, last = _portions([log for log in new if reading.wants(log)])
             for portion in portions:
                 calls = await self._completed(agent_id, portion)
-                yield Page(calls, met.down_to(portion[-1].created_on, until), str(page))
+                yield Page(calls, met.reached(until, portion[-1].created_on), str(page))
             calls = await self._completed(agent_id, last)
             page = max(1, page - 1) if moved else page + 1
             yield Page(
                 calls,
-                reached=met.down_to(met.oldest, until) if more else since,
+                reached=met.reached(until) if more else since,
                 resume=str(page) if more else None,
                 unreadable=tuple(unreadable),
             )
@@ -400,59 +397,6 @@ class Bimpe(Provider[BimpeSettings]):
         if status == HTTPStatus.NOT_FOUND and self._chosen:
             return f"Check {agents}: each id there must be an agent of the key's team. Then restart."
         return None
-
-
-class _Met:
-    """What a reading of one agent's list has met: rows, their order, and how many the vendor counted.
-
-    `oldest` is the earliest start so far, `fresh` and `stale` count a page's new rows and the pages without any.
-    """
-
-    def __init__(self) -> None:
-        self.oldest: datetime | None = None
-        self.fresh = 0
-        self.stale = 0
-        self._ids: set[str] = set()
-        self._ordered = True
-        self._moved = False
-        self._fewest: int | None = None
-
-    def rows(self, records: Sequence[Any], logs: Sequence[_Log]) -> list[_Log]:
-        """Those of a page's rows that were not met before. Rows come again when newer calls have moved them."""
-        fresh = {_identity(record) for record in records} - self._ids
-        self._ids |= fresh
-        self.fresh = len(fresh)
-        self.stale = 0 if fresh else self.stale + 1
-        new = list({log.id: log for log in logs if log.id in fresh}.values())
-        for log in new:
-            self._ordered = self._ordered and (self.oldest is None or log.created_on <= self.oldest)
-            self.oldest = log.created_on if self.oldest is None else min(self.oldest, log.created_on)
-        return new
-
-    def fewer(self, total: int | None) -> bool:
-        """Whether the vendor counts fewer calls than ever: some were deleted, and later rows moved a page forward."""
-        self._moved = total is not None and self._fewest is not None and total < self._fewest
-        if total is not None:
-            self._fewest = total if self._fewest is None else min(total, self._fewest)
-        return self._moved
-
-    def past(self, since: datetime) -> bool:
-        """Whether all that follows began before `since`."""
-        return self._ordered and self.oldest is not None and self.oldest < since
-
-    def down_to(self, began: datetime | None, until: datetime | None) -> datetime | None:
-        """Where all calls before `until` have been listed, once those are that began then; None if nothing tells."""
-        if not self._ordered or self._moved or began is None:
-            return None
-        # The next row may have begun at the very same moment.
-        reached = began + timedelta(microseconds=1)
-        return reached if until is None else min(reached, until)
-
-
-def _identity(record: Any) -> str:
-    row: Any = record
-    found = row.get("id") if isinstance(record, dict) else None
-    return str(found) if isinstance(found, str | int) and found else json.dumps(row, sort_keys=True)
 
 
 def _portions(logs: Sequence[_Log]) -> list[Sequence[_Log]]:

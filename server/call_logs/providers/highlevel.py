@@ -32,6 +32,7 @@ from call_logs.providers import (
     read_each,
 )
 from call_logs.providers._kept import fact, facts
+from call_logs.providers._met import STALE_PAGES, Met, identity
 
 LOGS = "/voice-ai/dashboard/call-logs"
 AGENTS = "/voice-ai/agents"
@@ -46,9 +47,6 @@ NAMES_AGE_SECONDS = 3600.0
 
 NO_SUCH_CALL = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 """What an unknown id is answered with is not documented; none of these is retried."""
-
-STALE_PAGES = 5
-"""Pages without a new row, one after another, that end a reading: so many may be due to rows that moved meanwhile."""
 
 ACTION_KINDS = {
     "CALL_TRANSFER": ActionKind.TRANSFER,
@@ -179,13 +177,13 @@ class HighLevel(Provider[HighLevelSettings]):
     ) -> AsyncIterator[Page]:
         """Pages of 50. Date filters are sent but not believed: reported live as ignored, so rows are compared again."""
         place = _Place.read(resume, since) or _Place.first(since, until)
-        met = _Met()
+        met = Met()
         more = True
         while more:
             answer = await self.api.get(LOGS, _Logs, self._params(place.page, PAGE_SIZE, place))
             names = await self._agent_names()
             logs, unreadable = read_each(_Log, answer.logs)
-            new = met.rows(answer.logs, logs)
+            new = met.rows(answer.logs, logs, lambda log: (log.id, log.created_at))
             if answer.logs and met.stale >= STALE_PAGES:
                 raise UnexpectedPayload(
                     f"{self.account} ({self.title}) gave the same page again and again.",
@@ -196,7 +194,7 @@ class HighLevel(Provider[HighLevelSettings]):
             place = place.before() if moved else place.after()
             yield Page(
                 tuple(self._call(log, names) for log in new if log.created_at >= since and _before(log, until)),
-                reached=since if not more else None if moved else met.reached(until),
+                reached=met.reached(until) if more else since,
                 resume=place.written() if more else None,
                 unreadable=tuple(unreadable),
             )
@@ -245,7 +243,7 @@ class HighLevel(Provider[HighLevelSettings]):
             while True:
                 answer = await self.api.get(AGENTS, _Agents, self._params(page, PAGE_SIZE))
                 agents, _ = read_each(_Agent, answer.agents)
-                new = {_identity(agent) for agent in answer.agents} - seen
+                new = {identity(agent) for agent in answer.agents} - seen
                 seen |= new
                 names |= {agent.id: agent.name for agent in agents if agent.name}
                 if not new or not answer.goes_on(len(answer.agents), len(seen)):
@@ -308,57 +306,6 @@ class _Place:
 
     def written(self) -> str:
         return json.dumps([self.page, self.start_ms, self.end_ms])
-
-
-class _Met:
-    """What one reading of the list has met: rows, their order, and how many the vendor counted.
-
-    Rows are newest first in every capture, though nowhere documented: only an order that was seen may end early.
-    """
-
-    def __init__(self) -> None:
-        self.ids: set[str] = set()
-        self.stale = 0
-        self._oldest: datetime | None = None
-        self._ordered = True
-        self._fewest: int | None = None
-
-    def rows(self, records: Sequence[Any], logs: Sequence[_Log]) -> list[_Log]:
-        """Those of a page's rows that were not met before. Rows come again when newer calls have moved them."""
-        fresh = {_identity(record) for record in records} - self.ids
-        self.ids |= fresh
-        self.stale = 0 if fresh else self.stale + 1
-        new = list({log.id: log for log in logs if log.id in fresh}.values())
-        for log in new:
-            self._ordered = self._ordered and (self._oldest is None or log.created_at <= self._oldest)
-            self._oldest = log.created_at if self._oldest is None else min(self._oldest, log.created_at)
-        return new
-
-    def fewer(self, total: int | None) -> bool:
-        """Whether the vendor counts fewer calls than ever: some were deleted, and later rows moved a page forward."""
-        if total is None:
-            return False
-        fewer = self._fewest is not None and total < self._fewest
-        self._fewest = total if self._fewest is None else min(total, self._fewest)
-        return fewer
-
-    def past(self, since: datetime) -> bool:
-        """Whether all that follows began before `since`."""
-        return self._ordered and self._oldest is not None and self._oldest < since
-
-    def reached(self, until: datetime | None) -> datetime | None:
-        """Down to where all calls before `until` have been listed; None where the order does not tell."""
-        if not self._ordered or self._oldest is None:
-            return None
-        # The next page may begin with a call of the very same moment.
-        reached = self._oldest + timedelta(microseconds=1)
-        return reached if until is None else min(reached, until)
-
-
-def _identity(record: Any) -> str:
-    row: Any = record
-    found = row.get("id") if isinstance(record, dict) else None
-    return str(found) if isinstance(found, str | int) and found else repr(row)
 
 
 def _ms(moment: datetime) -> int:

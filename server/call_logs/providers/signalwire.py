@@ -35,6 +35,7 @@ from call_logs.providers import (
     Wire,
     read_each,
 )
+from call_logs.providers._met import Met
 from call_logs.providers._signalwire_report import read_report
 
 LOGS = "/api/voice/logs"
@@ -281,12 +282,12 @@ class SignalWire(Provider[SignalWireSettings]):
         """
         ends = min((moment for moment in (until, _reached_before(resume)) if moment is not None), default=None)
         joins = _Joins(self._beside, self.settings.project_id)
-        met = _Met()
+        met = Met()
         answer = await self._first_page(since, ends)
         asked: list[Query] = []
         while True:
             logs, unreadable = read_each(_Log, answer.rows)
-            new = met.rows(answer.rows, logs)
+            new = met.rows(answer.rows, logs, lambda log: (log.id, log.created_at))
             following = answer.following
             more = following is not None and not met.past(since)
             if answer.rows or not more:
@@ -359,45 +360,6 @@ class SignalWire(Provider[SignalWireSettings]):
         if "page_token" in words:
             return "SignalWire no longer knew its place in the list; the next pass goes on from there by time."
         return None
-
-
-class _Met:
-    """What one reading has met: rows and their order. Newest first is reported live, though documented nowhere."""
-
-    def __init__(self) -> None:
-        self.stale = 0
-        self._ids: set[str] = set()
-        self._oldest: datetime | None = None
-        self._ordered = True
-
-    def rows(self, records: Sequence[Any], logs: Sequence[_Log]) -> list[_Log]:
-        """Those of a page's rows that were not met before."""
-        fresh = set(map(_identity, records)) - self._ids
-        self._ids |= fresh
-        self.stale = 0 if fresh else self.stale + 1
-        new = list({log.id: log for log in logs if log.id in fresh}.values())
-        for log in new:
-            self._ordered = self._ordered and (self._oldest is None or log.created_at <= self._oldest)
-            self._oldest = min(log.created_at, self._oldest or log.created_at)
-        return new
-
-    def past(self, since: datetime) -> bool:
-        """Whether all that follows began before `since`."""
-        return self._ordered and self._oldest is not None and self._oldest < since
-
-    def reached(self, ends: datetime | None) -> datetime | None:
-        """Down to where all calls before `ends` have been listed; None where the order does not tell."""
-        if not self._ordered or self._oldest is None:
-            return None
-        # The next page may begin with a call of the very same moment.
-        reached = self._oldest + timedelta(microseconds=1)
-        return reached if ends is None else min(reached, ends)
-
-
-def _identity(record: Any) -> str:
-    row: Any = record
-    found = row.get("id") if isinstance(record, dict) else None
-    return str(found) if isinstance(found, str | int) and found else repr(row)
 
 
 def _within(moment: datetime, since: datetime, until: datetime | None) -> bool:

@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -34,6 +34,7 @@ from call_logs.providers import (
     read_each,
 )
 from call_logs.providers._kept import reason
+from call_logs.providers._met import STALE_PAGES, Met, identity
 from call_logs.providers._streams import interleaved, places
 
 RECORDS = "/call/records"
@@ -56,9 +57,6 @@ CLOCK_SLACK = timedelta(minutes=5)
 
 ABSENT_SECONDS = 3600.0
 """For so long a deployment that has no list of all calls is not asked for it again."""
-
-STALE_PAGES = 5
-"""Pages without a new row, one after another, that end a reading: so many may be due to rows that moved meanwhile."""
 
 MAX_SECONDS = 1_000_000.0
 """Longer durations and later turns are taken for a wrong clock."""
@@ -255,7 +253,7 @@ class Vyom(Provider[VyomSettings]):
         answer = first or await self._page(window.params(place), assistant_id)
         while answer is not None:
             logs, unreadable = read_each(_Log, self._new(met, answer), "room_name")
-            met.ordered([log.started_at for log in logs])
+            met.began([log.started_at for log in logs])
             more = met.moved or (met.more and not met.past(window.since))
             if not met.moved:
                 reached = met.reached(window.until)
@@ -320,7 +318,7 @@ class Vyom(Provider[VyomSettings]):
             return None
 
     def _new(self, met: "_Met", answer: _Listing) -> list[Any]:
-        rows = met.rows(answer.data)
+        rows = met.page(answer.data)
         if met.stale >= STALE_PAGES:
             raise UnexpectedPayload(
                 f"{self.account} ({self.title}) gave the same page again and again.",
@@ -417,7 +415,7 @@ class _Window:
             return self, _Place()
 
 
-class _Met:
+class _Met(Met):
     """What one walk over numbered pages has met, and which page is next.
 
     A row comes again when newer ones have moved it. When the vendor counts fewer rows than before, some were taken
@@ -425,21 +423,17 @@ class _Met:
     """
 
     def __init__(self, place: _Place, id_field: str) -> None:
+        super().__init__(id_field)
         self.place = place
         self.more = True
         self.moved = False
-        self.stale = 0
-        self._id_field = id_field
-        self._ids: set[str] = set()
-        self._oldest: datetime | None = None
-        self._ordered = True
 
-    def rows(self, listed: _Rows) -> list[Any]:
-        """Those of a page's rows that were not met before."""
-        found = {_identity(row, self._id_field): row for row in listed.rows}
-        new = [row for identity, row in found.items() if identity not in self._ids]
-        self._ids |= found.keys()
-        self.stale = self.stale + 1 if listed.rows and not new else 0
+    def page(self, listed: _Rows) -> list[Any]:
+        """Those of a page's rows that were not met before, each once; then on to the next page."""
+        found = {identity(row, self._id_field): row for row in listed.rows}
+        fresh = self.new(listed.rows)
+        new = [row for name, row in found.items() if name in fresh]
+        self.stale = self.stale if listed.rows else 0
         self._turn(len(listed.rows), self.place.seen + len(new), listed.pagination or _Pagination())
         return new
 
@@ -452,30 +446,6 @@ class _Met:
         self.moved = gone > 0
         self.more = rows > 0 and (full or (total is not None and total > seen))
         self.place = _Place(max(1, page - math.ceil(gone / PAGE_SIZE)) if self.moved else page + 1, seen, fewest)
-
-    def ordered(self, moments: Sequence[datetime]) -> None:
-        """Notes when the new rows' calls began."""
-        for moment in moments:
-            self._ordered = self._ordered and (self._oldest is None or moment <= self._oldest)
-            self._oldest = moment if self._oldest is None else min(self._oldest, moment)
-
-    def past(self, since: datetime) -> bool:
-        """Whether all that follows began before `since`."""
-        return self._ordered and self._oldest is not None and self._oldest < since
-
-    def reached(self, until: datetime | None) -> datetime | None:
-        """Down to where all calls before `until` have been listed; None where the order does not tell."""
-        if not self._ordered or self._oldest is None:
-            return None
-        # The next page may begin with a call of the very same moment.
-        reached = self._oldest + timedelta(microseconds=1)
-        return reached if until is None else min(reached, until)
-
-
-def _identity(record: Any, id_field: str) -> str:
-    row: Any = record
-    found = row.get(id_field) if isinstance(record, dict) else None
-    return str(found) if isinstance(found, str | int) and found else repr(row)
 
 
 def _iso(moment: datetime) -> str:
