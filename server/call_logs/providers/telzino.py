@@ -122,8 +122,8 @@ class TelzinoSettings(Settings):
 
     @property
     def agents(self) -> tuple[str, ...]:
-        """The agents that are named, each once."""
-        return tuple(dict.fromkeys(one.strip() for one in (self.agent_ids or "").split(",") if one.strip()))
+        """The agents that are named."""
+        return tuple(one.strip() for one in (self.agent_ids or "").split(",") if one.strip())
 
 
 _Text = Annotated[str | None, OR_NONE]
