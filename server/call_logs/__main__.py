@@ -58,7 +58,10 @@ def serve(*, demo: bool = False) -> None:
 @cli.command()
 @_json_option
 def demo(*, as_json: bool) -> None:
-    """Show the whole job without credentials: sync a made-up business and ask questions over MCP."""
+    """Show the whole job without credentials.
+
+    Syncs a made-up business from stand-ins of the five vendors, and asks questions through a real MCP client.
+    """
     from call_logs.demo import run  # noqa: PLC0415 - only this command needs it
 
     with _configured(demo=True, own_accounts=False) as config:
@@ -82,7 +85,10 @@ def sync(*, account: str | None, history: str | None, demo: bool, as_json: bool)
 @_demo_option
 @_json_option
 def check(*, demo: bool, as_json: bool) -> None:
-    """Make one cheap request an account: what works, what to fix, what each vendor gives."""
+    """Tell what works, what to fix, what to try later.
+
+    Makes one cheap authenticated request an account, and shows what each vendor gives.
+    """
     from call_logs.commands import check_accounts  # noqa: PLC0415 - only this command needs it
 
     with _configured(demo=demo) as config:
@@ -94,7 +100,10 @@ def check(*, demo: bool, as_json: bool) -> None:
 @click.option("--account", help="The account whose reports these are.")
 @_json_option
 def import_(*, files: tuple[Path, ...], account: str | None, as_json: bool) -> None:
-    """Keep calls from SignalWire's post-prompt reports (JSON: one, a list, or one a line)."""
+    """Keep calls from SignalWire's post-prompt reports.
+
+    A file holds JSON: one report, a list of them, or one a line.
+    """
     from call_logs.commands import import_reports  # noqa: PLC0415 - only this command needs it
 
     with _configured(demo=False) as config:

@@ -6,6 +6,7 @@ A token is asked for with the client's credentials and lasts a day. The agents c
 vendor's API reference as published; what it leaves open is said where it matters.
 """
 
+import contextlib
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -328,11 +329,10 @@ class Telzino(Provider[TelzinoSettings]):
         if not self.settings.agents:
             return await self._all_agents()
         if self._named_at is None or time.monotonic() - self._named_at > NAMES_AGE_SECONDS:
-            self._named_at = time.monotonic()
-            try:
+            # The calls of agents without a name are worth as much.
+            with contextlib.suppress(AuthFailed, Rejected, UnexpectedPayload):
                 self._named = {agent.id: agent for agent in (await self._all_agents())[0]}
-            except (AuthFailed, Rejected, UnexpectedPayload):  # the calls of agents without a name are worth as much
-                self.api.trouble = None
+            self._named_at = time.monotonic()
         return [self._named.get(one) or _Agent(id=one) for one in self.settings.agents], ()
 
     async def _all_agents(self) -> tuple[Sequence[_Agent], Sequence[Unreadable]]:
