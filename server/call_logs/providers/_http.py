@@ -120,7 +120,7 @@ class Api:
         """Whether to try again, or after how many seconds."""
         if not isinstance(error, ProviderError):
             return False
-        self.trouble = error
+        self.trouble = error if error.retryable else None
         if isinstance(error, RateLimited | Unavailable) and error.retry_after is not None:
             return error.retry_after
         return error.retryable
