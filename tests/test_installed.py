@@ -202,7 +202,7 @@ def test_the_inspector_lists_and_calls_everything(inspector: list[str], tmp_path
 
 def test_sync_reads_once_and_says_what_failed(tmp_path: Path) -> None:
     with running() as sandbox:
-        table = next(iter(sandbox.accounts.values()))
+        table = sandbox.accounts["demo-highlevel"]
         file = tmp_path / "accounts.toml"
         good = "\n".join(f'{key} = "{value}"' for key, value in table.items())
         bad = good.replace(table["token"], "wrong-token")

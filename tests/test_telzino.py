@@ -618,6 +618,7 @@ def test_a_resumed_reading_begins_one_page_before_and_leaves_out_agents_that_hav
     assert ids(rest) == numbered(101, 350)
     assert [asked["page"] for asked in vendor.paths(f"{ONE}/call-logs")] == ["2", "3", "4"]
     assert not vendor.paths(f"{TWO}/call-logs")
+    assert json.loads(rest[0].resume or "") == {ONE: "3", TWO: None}
 
 
 def test_a_resumed_reading_finds_the_records_of_its_logs() -> None:
@@ -809,7 +810,7 @@ def test_only_the_system_tells_of_actions() -> None:
         ("call_end_reason: failed, no answer", "failed, no answer"),
         ("User hung up after 3 s", "User hung up after 3 s"),
         ("Call ended:", "Call ended:"),
-        ("Call ended: " + "because " * 40, "because " * 9 + "because\u2026"),
+        ("Call ended: " + "because " * 40, "because " * 24 + "because\u2026"),
     ],
 )
 def test_why_a_call_ended_is_what_its_system_entry_says(text: str, reason: str) -> None:

@@ -34,8 +34,10 @@ from call_logs.providers import (
     Wire,
     read_each,
 )
+from call_logs.providers._kept import MAX_FACT, fact, reason
+from call_logs.providers._met import STALE_PAGES, identity
 from call_logs.providers._streams import interleaved, places
-from call_logs.text import looks_secret, short, without_url_secrets
+from call_logs.text import looks_secret, without_url_secrets
 
 OAUTH = "/oauth/token"
 AGENTS = "/v1/agents"
@@ -64,13 +66,6 @@ LATE_LOG = timedelta(hours=1)
 """So long an answered outbound call that ended may go without its log, before it counts as a call without one."""
 
 NAMES_AGE_SECONDS = 3600.0
-STALE_PAGES = 5
-"""Pages without a new row, one after another, that end a reading: so many may be due to rows that moved meanwhile."""
-
-MAX_FACT = 500
-"""Characters of a fact from a summary, or of a system entry in an action, that are kept."""
-
-MAX_REASON = 80
 LONGEST_TITLE = 120
 
 STATUSES = {
@@ -279,15 +274,16 @@ class Telzino(Provider[TelzinoSettings]):
     ) -> AsyncIterator[Page]:
         """Pages of one agent's calls each, 100 logs and the outbound calls that have none."""
         agents, unreadable = await self._agents()
-        place = _places(resume)
+        earlier = _places(resume)
         streams = {
-            agent.id: self._stream(agent, since, until, page)
+            # Calls deleted meanwhile have moved the rest forward: one page before the one written.
+            agent.id: self._stream(agent, since, until, max(1, int(page) - 1))
             for agent in agents
-            if (page := place.get(agent.id, 1)) is not None
+            if (page := earlier.get(agent.id, "1")) is not None
         }
         if not streams:
             yield Page((), reached=since, unreadable=tuple(unreadable))
-        async for page in interleaved(streams, since):
+        async for page in interleaved(streams, since, earlier):
             yield replace(page, unreadable=(*unreadable, *page.unreadable))
             unreadable = ()
 
@@ -402,7 +398,7 @@ class _List(Generic[R]):
     async def turn(self) -> list[R]:
         """The next page's rows that were not met before."""
         listing = await self._ask(self.page)
-        fresh = {name: record for record in listing.data if (name := _identity(record)) not in self._ids}
+        fresh = {name: record for record in listing.data if (name := identity(record)) not in self._ids}
         self._ids |= fresh.keys()
         self._stale = 0 if fresh else self._stale + 1
         if listing.data and self._stale >= STALE_PAGES:
@@ -478,20 +474,13 @@ class _Outbound:
         return found
 
 
-def _places(resume: str | None) -> dict[str, int | None]:
-    """Where each agent's logs go on: one page before the one written, for calls deleted meanwhile have moved the rest
-    forward. None for an agent whose logs have ended; nothing where it cannot be read."""
+def _places(resume: str | None) -> dict[str, str | None]:
+    """At which page each agent's logs go on, None for one whose logs have ended; nothing where it cannot be read."""
     try:
         found: Any = places(resume)
-        return {str(name): None if page is None else max(1, int(page) - 1) for name, page in found.items()}
+        return {str(name): None if page is None else str(int(page)) for name, page in found.items()}
     except (AttributeError, TypeError, ValueError):
         return {}
-
-
-def _identity(record: Any) -> str:
-    row: Any = record
-    found = row.get("id") if isinstance(record, dict) else None
-    return str(found) if isinstance(found, str | int) and found else repr(row)
 
 
 def _within(moment: datetime, since: datetime, until: datetime | None) -> bool:
@@ -536,7 +525,7 @@ def _added(call: Call, record: _Record) -> dict[str, Any]:
     return {
         "status": STATUSES.get(record.status or "", Status.UNKNOWN),
         "vendor_status": record.status,
-        "end_reason": call.end_reason or _reason(record.error),
+        "end_reason": call.end_reason or reason(record.error),
         "sip_status_code": record.sip_status_code,
         # Whose number `caller_id` is on an outbound call is not documented: the callee's is no `from`.
         "from_number": None if call.from_number == to_number else call.from_number,
@@ -557,7 +546,7 @@ def outbound_call(record: _Record, account: str, agent: _Agent) -> Call:
         direction=Direction.OUTBOUND,
         status=STATUSES.get(record.status or "", Status.UNKNOWN),
         vendor_status=record.status,
-        end_reason=_reason(record.error),
+        end_reason=reason(record.error),
         sip_status_code=record.sip_status_code,
         to_number=e164(record.to_number),
         started_at=record.created_at,
@@ -593,8 +582,8 @@ def _said_and_done(log: _Log) -> tuple[tuple[Turn, ...], tuple[Action, ...], str
             continue
         actions.append(_action(log, turn, kind, event[0].lower()))
         if kind is ActionKind.END:
-            reason = _REASON.match(turn.text, event.end())
-            end_reason = _reason(reason[1] if reason else turn.text)
+            told = _REASON.match(turn.text, event.end())
+            end_reason = reason(told[1] if told else turn.text)
     return turns, tuple(actions), end_reason
 
 
@@ -653,11 +642,6 @@ def _action(log: _Log, turn: Turn, kind: ActionKind, word: str) -> Action:
     )
 
 
-def _reason(text: str | None) -> str | None:
-    words = without_url_secrets(text or "")
-    return None if looks_secret(words) else short(words, MAX_REASON) or None
-
-
 def summary_parts(summary: str) -> tuple[str | None, dict[str, Scalar]]:
     """The paragraph of a summary, and its title, action items and sentiment as facts.
 
@@ -678,7 +662,4 @@ def summary_parts(summary: str) -> tuple[str | None, dict[str, Scalar]]:
     title, _, paragraph = head.partition("\n\n")
     if facts and paragraph and "\n" not in title and len(title) <= LONGEST_TITLE:
         facts["title"], head = title.strip("#* "), paragraph
-    shown = {name: without_url_secrets(fact)[:MAX_FACT] for name, fact in facts.items()}
-    return head.strip() or None, {
-        name: shown[name] for name in FACTS if shown.get(name) and not looks_secret(shown[name])
-    }
+    return head.strip() or None, {name: kept for name in FACTS if (kept := fact(facts.get(name))) is not None}
