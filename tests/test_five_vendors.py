@@ -121,6 +121,22 @@ async def test_accounts_are_chosen_by_name_or_provider(asking: Asking, everythin
     assert {group["key"]["provider"] for group in counted.body["groups"]} == ALL_FIVE
 
 
+async def test_a_signalwire_call_is_asked_for_its_events_when_it_is_looked_at(
+    asking: Asking, everything: tuple[Sandbox, Path]
+) -> None:
+    sandbox, path = everything
+    async with asking(sandbox.accounts, database=path) as ask:
+        listed = await ask("list_calls", account="signalwire", status="completed", limit=100)
+        before = len(sandbox.received)
+        calls = [(await ask("get_call", call_id=row["id"])).body["call"] for row in listed.body["calls"]]
+        once = len(sandbox.received)
+        await ask("get_call", call_id=calls[0]["id"])
+        assert len(sandbox.received) == once
+    asked = {request.path.rpartition("/")[2] for request in sandbox.received[before:]}
+    assert "events" in asked
+    assert [call for call in calls if "answered_at" in call and "ended_at" in call]
+
+
 async def test_one_search_quotes_several_vendors(asking: Asking, everything: tuple[Sandbox, Path]) -> None:
     sandbox, path = everything
     async with asking(sandbox.accounts, database=path) as ask:

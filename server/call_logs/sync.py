@@ -84,6 +84,7 @@ class _Line:
         self.deep_at: float | None = None
         self.failures = 0
         self.idle_until = 0.0
+        self.detailed: set[str] = set()
 
     def move(self) -> None:
         """Wake whoever waits for this account."""
@@ -371,6 +372,14 @@ class Sync:
         return min(max(known), self._now()) if known else None
 
     # -- one call -----------------------------------------------------------------------------------------------
+
+    async def detail(self, call: Call) -> None:
+        """Read what only the vendor's single call tells, once in a process and as far as that can be had in the wait."""
+        line = self._lines[call.account]
+        if line.account.provider.tells_more_by_id and call.is_final and call.vendor_call_id not in line.detailed:
+            with contextlib.suppress(CallLogsError):
+                await self.fetch(call.account, call.vendor_call_id)
+                line.detailed.add(call.vendor_call_id)
 
     async def fetch(self, name: str, vendor_call_id: str) -> None:
         """Ask the vendor for one call that the store does not hold, within the freshness wait.

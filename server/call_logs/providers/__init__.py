@@ -182,6 +182,7 @@ class Provider(ABC, Generic[S]):
     shows, from `FEATURES`; the tapes prove it. `silent_because` says why calls have no transcript, where the vendor
     never gives one. `settled` tells which of these calls (by the vendor's ids) are held and final, so that their
     details need not be read again; sync sets it. `reports` names what `read_report` takes, where a vendor sends such.
+    `tells_more_by_id`: `get` knows things that `calls` does not give.
     """
 
     slug: ClassVar[str]
@@ -191,6 +192,7 @@ class Provider(ABC, Generic[S]):
     gives: ClassVar[frozenset[str]]
     silent_because: ClassVar[str | None] = None
     reports: ClassVar[str | None] = None
+    tells_more_by_id: ClassVar[bool] = False
 
     def __init__(self, account: str, settings: S, names: Mapping[str, str] | None = None) -> None:
         """`names` says how the operator wrote each setting ("HIGHLEVEL_TOKEN"), for next steps."""

@@ -245,6 +245,7 @@ class SignalWire(Provider[SignalWireSettings]):
     gives: ClassVar = frozenset(FEATURES) & {"direction", "status", "cost", "recording", "server-side dates"}
     silent_because: ClassVar = "SignalWire's call log carries no transcript; import the post-prompt reports"
     reports: ClassVar = "post-prompt reports"
+    tells_more_by_id: ClassVar = True
 
     def __init__(self, account: str, settings: SignalWireSettings, names: Mapping[str, str] | None = None) -> None:
         """See `Provider`."""

@@ -133,7 +133,8 @@ async def get_call(
     if turns is not None and around is not None:
         raise BadQuery("Give either turns or around, not both.")
     call = await call_of(app, call_id)
-    return await anyio.to_thread.run_sync(_answer, app, call, turns, around)
+    await app.sync.detail(call)
+    return await anyio.to_thread.run_sync(_answer, app, await _held(app, call.id) or call, turns, around)
 
 
 async def call_of(app: App, call_id: str) -> Call:
