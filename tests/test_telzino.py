@@ -750,6 +750,7 @@ def event(text: str, offset: Any = 4.0) -> Call:
     [
         ("Call transferred to +12065550182", ActionKind.TRANSFER, "transferred", "Transfer"),
         ("transfer_call: completed", ActionKind.TRANSFER, "transfer", "Transfer"),
+        ("call_transfer done", ActionKind.TRANSFER, "transfer", "Transfer"),
         ("Transferring call", ActionKind.TRANSFER, "transferring", "Transfer"),
         ("Webhook executed: Create_Zendesk_Ticket", ActionKind.WEBHOOK, "webhook", "Create_Zendesk_Ticket"),
         ("Executed during_call webhook", ActionKind.WEBHOOK, "webhook", "Webhook"),

@@ -164,6 +164,11 @@ def offset(moment: datetime) -> str:
     return moment.isoformat()[-6:]
 
 
+def counted(number: int, thing: str) -> str:
+    """The number and the thing, in the plural where there is not just one."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def window_part(window: Window, zone: ZoneInfo) -> WindowPart:
     """The window for the structured channel."""
     return WindowPart(since=stamp(window.since, zone), until=stamp(window.until, zone), zone=zone.key)
@@ -246,8 +251,8 @@ def coverage_words(coverage: CoveragePart) -> str:
     if coverage.history_since:
         parts.append(f"Calls before {coverage.history_since} were not read; CALL_LOGS_HISTORY sets how far back.")
     if missing := coverage.missing_transcripts:
-        why = ", ".join(f"{count} {reason}" for reason, count in missing.reasons.items())
-        parts.append(f"{missing.count} of the calls have no transcript ({why}).")
+        why = "; ".join(f"{reason}: {count}" for reason, count in missing.reasons.items())
+        parts.append(f"{counted(missing.count, 'call')} without a transcript ({why}).")
     return " ".join(parts)
 
 

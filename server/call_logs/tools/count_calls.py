@@ -16,6 +16,7 @@ from call_logs.tools.answer import (
     Part,
     WindowPart,
     answer,
+    counted,
     coverage_of,
     coverage_words,
     dumped,
@@ -141,7 +142,7 @@ def _answer(app: App, question: Asked, group_by: tuple[Dimension, ...]) -> CallT
     )
     by = f", by {' and '.join(group_by)}" if group_by else ""
     facts = [
-        f"{total} calls {window_words(question.window, app.zone)}{by}:",
+        f"{counted(total, 'call')} {window_words(question.window, app.zone)}{by}:",
         *(_line(part) for part in parts[:fit]),
         f"{len(parts) - fit} groups are left out; narrow the window or filters." if fit < len(parts) else "",
         coverage_words(coverage),
@@ -162,6 +163,6 @@ def _order(group: Group, group_by: tuple[Dimension, ...]) -> tuple[object, ...]:
 def _line(part: GroupPart) -> str:
     key = ", ".join(part.key.values()) or "all"
     return (
-        f"{key}: {part.calls} calls, {part.answered} answered, {show_seconds(part.total_seconds)} in all, "
+        f"{key}: {counted(part.calls, 'call')}, {part.answered} answered, {show_seconds(part.total_seconds)} in all, "
         f"median {show_seconds(part.median_seconds)}"
     )

@@ -11,6 +11,7 @@ from call_logs.tools.answer import (
     CoveragePart,
     Part,
     answer,
+    counted,
     coverage_of,
     coverage_words,
     dumped,
@@ -79,7 +80,7 @@ def _answer(app: App) -> CallToolResult:
         accounts=parts, agents=agents[:fit], agents_left_out=len(agents) - fit or None, coverage=coverage
     )
     facts = [
-        f"{len(parts) or 'No'} account{'' if len(parts) == 1 else 's'}:" if parts else "No accounts.",
+        f"{counted(len(parts), 'account')}:" if parts else "No accounts.",
         *(_line(part) for part in parts),
         "Agents:" if fit else "",
         *(_agent_line(agent) for agent in agents[:fit]),
@@ -110,7 +111,7 @@ def _part(app: App, name: str, row: AccountRow | None) -> AccountPart:
 
 
 def _line(part: AccountPart) -> str:
-    held = f"{part.calls} calls"
+    held = counted(part.calls, "call")
     if part.oldest and part.newest:
         held += f" from {part.oldest} to {part.newest}, {part.with_transcript} with transcript"
     problem = f" {part.problem} {part.next_step or ''}".rstrip() if part.problem else ""
@@ -120,4 +121,4 @@ def _line(part: AccountPart) -> str:
 
 def _agent_line(part: AgentPart) -> str:
     name = f"{part.name} ({part.agent_id})" if part.name else part.agent_id
-    return f"- {name} of {part.account}: {part.calls} calls"
+    return f"- {name} of {part.account}: {counted(part.calls, 'call')}"

@@ -17,6 +17,7 @@ from call_logs.tools.answer import (
     Part,
     WindowPart,
     answer,
+    counted,
     coverage_of,
     coverage_words,
     dumped,
@@ -141,7 +142,7 @@ def _answer(
 
 
 def _headline(app: App, question: Asked, page: ListPage, sort: str, shown: int, *, first: bool) -> str:
-    calls = "1 call" if page.total == 1 else f"{page.total} calls"
+    calls = counted(page.total, "call")
     where = window_words(question.window, app.zone)
     if not page.total:
         return f"No calls {where}."

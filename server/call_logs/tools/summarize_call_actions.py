@@ -18,6 +18,7 @@ from call_logs.tools.answer import (
     Part,
     WindowPart,
     answer,
+    counted,
     coverage_of,
     coverage_words,
     dumped,
@@ -251,7 +252,7 @@ def _many(app: App, question: Asked, group_by: str) -> CallToolResult:
     )
     executed = sum(part.executions for part in parts)
     facts = [
-        f"{executed} executed actions in {considered} calls {window_words(question.window, app.zone)}, by {group_by}:",
+        f"{counted(executed, 'executed action')} in {counted(considered, 'call')} {window_words(question.window, app.zone)}, by {group_by}:",
         *(_group_line(part) for part in parts[:fit]),
         f"{len(parts) - fit} smaller groups are left out; narrow the window or filters." if fit < len(parts) else "",
         _unreported(app, question),
@@ -261,7 +262,7 @@ def _many(app: App, question: Asked, group_by: str) -> CallToolResult:
 
 
 def _group_line(part: ActionGroupPart) -> str:
-    return f"{part.key}: {part.executions} in {part.calls} calls, e.g. {', '.join(part.example_call_ids)}"
+    return f"{part.key}: {part.executions} in {counted(part.calls, 'call')}, e.g. {', '.join(part.example_call_ids)}"
 
 
 def _unreported(app: App, question: Asked) -> str:
