@@ -142,6 +142,24 @@ def test_an_account_name_belongs_to_one_provider(store: Store) -> None:
         store.open_account("acme", "vyom")
 
 
+def test_an_account_name_belongs_to_one_tenant(store: Store) -> None:
+    """Else one customer's calls would answer for another's after a change of the location."""
+    store.open_account("acme", "highlevel", "location-1")
+    store.open_account("acme", "highlevel", "location-1")
+    with pytest.raises(StoreError, match="another highlevel location or project"):
+        store.open_account("acme", "highlevel", "location-2")
+    store.open_account("acme", "highlevel")
+
+
+def test_another_scope_has_the_whole_history_read_again(store: Store) -> None:
+    store.open_account("initech", "vyom", "", "assistant-1")
+    store.save_page("initech", [], Marks(high=NOW, low=NOW - timedelta(days=90)))
+    store.open_account("initech", "vyom", "", "assistant-1")
+    assert store.marks("initech").low is not None
+    store.open_account("initech", "vyom", "", "assistant-1,assistant-2")
+    assert store.marks("initech") == Marks()
+
+
 def test_the_same_page_twice_is_the_same_and_nothing_is_written(store: Store, tmp_path: Path) -> None:
     page = [made(n, "one two", "three", status=Status.COMPLETED) for n in range(30)]
     assert store.save_page("acme", page).new == 30

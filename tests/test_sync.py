@@ -347,6 +347,20 @@ async def test_an_account_that_was_read_a_moment_before_the_start_is_not_read_ag
         assert vendor.pages == [1]
 
 
+async def test_another_location_under_the_same_name_is_refused_and_shows_no_calls_of_the_first(
+    vendor: Vendor, store: SQLiteStore
+) -> None:
+    await one_pass(store, vendor.account())
+    vendor.asked.clear()
+    (health,) = await one_pass(store, vendor.account(location_id="AnotherLocation0001"))
+    assert health.state == "misconfigured"
+    assert "CALL_LOGS_DATABASE" in (health.problem or "")
+    assert vendor.asked == []
+    rotated = vendor.account(token="rotated-token")
+    assert rotated.tenant == vendor.account().tenant
+    assert TOKEN not in rotated.tenant + rotated.scope
+
+
 async def test_calls_that_arrive_while_paging_are_not_lost(vendor: Vendor, store: SQLiteStore) -> None:
     arrived = iter(range(1000, 2000))
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from call_logs.sandbox import business
+from call_logs.sandbox import Sandbox, business
 from call_logs.sandbox.highlevel import object_id
 from call_logs.tools.answer import DEFAULT_CHARACTERS, MOST_CHARACTERS, NOTICE
 from conftest import ACCOUNT, Asker, Asking
@@ -159,6 +159,26 @@ async def test_without_credentials_a_call_id_is_refused_with_the_way_to_begin(as
         answer = await ask("get_call", call_id="acme/1")
     assert answer.is_error
     assert "--demo" in answer.text
+
+
+async def test_another_locations_calls_are_shown_nowhere_under_the_same_name(asking: Asking, sandbox: Sandbox) -> None:
+    """A database that was filled from one location, and a configuration that now names another."""
+    table = sandbox.accounts[ACCOUNT] | {"location_id": "AnotherLocation0001"}
+    async with asking({ACCOUNT: table}) as ask:
+        listed = await ask("list_calls")
+        found = await ask("search_transcripts", query="the OR a")
+        counted = await ask("count_calls")
+        accounts = await ask("list_accounts")
+        one = await ask("get_call", call_id=call_id("wrong-number"))
+        resources = (await ask.client.list_resources()).resources
+    assert (listed.body["total"], found.body["total_calls"], counted.body["total"]) == (0, 0, 0)
+    assert accounts.body["accounts"][0]["calls"] == 0
+    assert accounts.body["agents"] == []
+    assert one.is_error
+    assert resources == []
+    for answer in (listed, found, counted, accounts):
+        assert answer.body["coverage"]["complete"] is False
+        assert "another highlevel location or project" in answer.text
 
 
 # -- bad arguments ----------------------------------------------------------------------------------------------

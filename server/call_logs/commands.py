@@ -149,7 +149,7 @@ def import_reports(config: Config, files: Sequence[Path], account: str | None, *
     counts = {"new": 0, "changed": 0, "same": 0, "refused": 0}
     problems: list[str] = []
     with contextlib.closing(open_store(config.database)) as store:
-        store.open_account(chosen.name, chosen.provider.slug)
+        store.open_account(chosen.name, chosen.provider.slug, chosen.tenant, chosen.scope)
         for file in files:
             calls: list[Call] = []
             for place, report in _reports(file, problems):

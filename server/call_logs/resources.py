@@ -40,7 +40,11 @@ async def latest(app: App) -> list[Resource]:
 
 
 def _latest(app: App) -> list[Resource]:
-    rows = [row for row in app.store.list_calls(Filter(app.sync.names), limit=2 * LATEST).rows if row.turns]
+    rows = [
+        row
+        for row in app.store.list_calls(Filter(app.sync.readable(app.sync.names)), limit=2 * LATEST).rows
+        if row.turns
+    ]
     return [_entry(app, row) for row in rows[:LATEST]]
 
 
@@ -148,7 +152,7 @@ async def complete(
     chosen = (context.arguments or {}).get("account") if context else None
     if argument.name != "call" or not isinstance(ref, ResourceTemplateReference):
         return None
-    which = Filter(tuple(name for name in app.sync.names if chosen in (None, name)))
+    which = Filter(app.sync.readable(name for name in app.sync.names if chosen in (None, name)))
     page = await anyio.to_thread.run_sync(lambda: app.store.list_calls(which, limit=COMPLETIONS))
     values = [row.vendor_call_id for row in page.rows if row.vendor_call_id.startswith(argument.value)]
     return Completion(values=values, total=page.total, has_more=page.more)

@@ -85,6 +85,7 @@ class _Line:
         self.failures = 0
         self.idle_until = 0.0
         self.detailed: set[str] = set()
+        self.foreign = False
 
     def move(self) -> None:
         """Wake whoever waits for this account."""
@@ -120,6 +121,10 @@ class Sync:
     def names(self) -> tuple[str, ...]:
         """The accounts' names, in the order configured."""
         return tuple(self._lines)
+
+    def readable(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of the names under which the store may be read: not where they hold another customer's calls."""
+        return tuple(name for name in names if not self._lines[name].foreign)
 
     def account(self, name: str) -> Account:
         """The account of this name."""
@@ -165,10 +170,12 @@ class Sync:
         if account.problem:
             return
         try:
-            await anyio.to_thread.run_sync(self._store.open_account, account.name, account.provider.slug)
+            await anyio.to_thread.run_sync(
+                self._store.open_account, account.name, account.provider.slug, account.tenant, account.scope
+            )
             held = (await anyio.to_thread.run_sync(self._store.accounts, [account.name]))[0]
         except CallLogsError as error:
-            line.state, line.problem, line.next_step = "misconfigured", str(error), "Then restart."
+            line.state, line.problem, line.next_step, line.foreign = "misconfigured", str(error), "Then restart.", True
             return
         line.provider = account.open()
         line.provider.settled = functools.partial(self._settled, line)

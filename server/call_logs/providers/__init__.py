@@ -6,6 +6,7 @@ provider by existing; one from another distribution by the entry-point group `ca
 """
 
 import functools
+import hashlib
 import ipaddress
 import pkgutil
 import re
@@ -273,6 +274,26 @@ class Account:
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     problem: str | None = None
     next_step: str | None = None
+
+    @property
+    def tenant(self) -> str:
+        """Whose calls these are: the required settings that are no secrets, unreadable; empty where there are none."""
+        return self._digest(required=True)
+
+    @property
+    def scope(self) -> str:
+        """Which of them are read: the optional settings, unreadable."""
+        return self._digest(required=False)
+
+    def _digest(self, *, required: bool) -> str:
+        fields = type(self.settings).model_fields if self.settings is not None else {}
+        told = {
+            name: value
+            for name, field in fields.items()
+            if name != "base_url" and field.is_required() is required
+            if (value := getattr(self.settings, name)) is not None and not isinstance(value, SecretStr)
+        }
+        return hashlib.blake2b(repr(sorted(told.items())).encode(), digest_size=8).hexdigest() if told else ""
 
     def open(self) -> AnyProvider:
         """The provider of this account. Only for accounts without a problem."""

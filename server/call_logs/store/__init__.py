@@ -224,8 +224,12 @@ class Store(ABC):
         """Let go of the database; the store cannot be used afterwards."""
 
     @abstractmethod
-    def open_account(self, name: str, provider: str) -> None:
-        """Make sure the account is known. Raises `StoreError` if the name belongs to another provider's calls."""
+    def open_account(self, name: str, provider: str, tenant: str = "", scope: str = "") -> None:
+        """Make sure the account is known.
+
+        `tenant` stands for whose calls these are, `scope` for which of them are read; both are opaque. With another
+        scope the whole history is read again. Raises `StoreError` if the name holds calls of another provider or tenant.
+        """
 
     @abstractmethod
     def marks(self, account: str) -> Marks:

@@ -72,7 +72,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE account(
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, provider TEXT NOT NULL,
         state TEXT NOT NULL DEFAULT '', problem TEXT, next_step TEXT, last_synced_ms INTEGER,
-        high_ms INTEGER, low_ms INTEGER, resume TEXT);
+        high_ms INTEGER, low_ms INTEGER, resume TEXT, tenant TEXT NOT NULL DEFAULT '', scope TEXT NOT NULL DEFAULT '');
     CREATE TABLE agent(
         id INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES account(id), vendor_id TEXT NOT NULL, name TEXT,
         UNIQUE(account, vendor_id));
@@ -106,6 +106,7 @@ MIGRATIONS: tuple[str, ...] = (
     """,
 )
 
+_ACCOUNT = "id, name, provider, state, problem, next_step, last_synced_ms, high_ms, low_ms, resume"
 _UNCONNECTED = "call.status IN ('busy', 'failed', 'no_answer', 'canceled', 'rejected')"
 _ROW = """
     call.id, account.name, account.provider, call.vendor_id, call.started_ms, call.duration, call.direction,
@@ -243,17 +244,29 @@ class SQLiteStore(Store):
 
     # -- accounts -----------------------------------------------------------------------------------------------
 
-    def open_account(self, name: str, provider: str) -> None:
+    def open_account(self, name: str, provider: str, tenant: str = "", scope: str = "") -> None:
         """See `Store.open_account`."""
         with self._transaction() as db:
-            held = db.execute("SELECT provider FROM account WHERE name = ?", (name,)).fetchone()
+            held = db.execute("SELECT provider, tenant, scope FROM account WHERE name = ?", (name,)).fetchone()
             if held is None:
-                db.execute("INSERT INTO account(name, provider) VALUES(?, ?)", (name, provider))
-            elif held[0] != provider:
+                db.execute(
+                    "INSERT INTO account(name, provider, tenant, scope) VALUES(?, ?, ?, ?)",
+                    (name, provider, tenant, scope),
+                )
+                return
+            if held[0] != provider:
                 raise StoreError(
                     f"The account name {name} already holds calls of {held[0]} in this database. "
                     f"Give the {provider} account another name."
                 )
+            if tenant and held[1] not in ("", tenant):
+                raise StoreError(
+                    f"The account {name} holds calls of another {provider} location or project in this database. Give "
+                    "this one another name in the config file, or set CALL_LOGS_DATABASE to another file."
+                )
+            if held[2] != scope:
+                db.execute("UPDATE account SET high_ms = NULL, low_ms = NULL, resume = NULL WHERE name = ?", (name,))
+            db.execute("UPDATE account SET tenant = ?, scope = ? WHERE name = ?", (tenant or held[1], scope, name))
 
     def marks(self, account: str) -> Marks:
         """See `Store.marks`."""
@@ -276,7 +289,9 @@ class SQLiteStore(Store):
         with self._reading() as db:
             found = {
                 row[1]: row
-                for row in db.execute(f"SELECT * FROM account WHERE name IN ({_marks_for(names)})", tuple(names))
+                for row in db.execute(
+                    f"SELECT {_ACCOUNT} FROM account WHERE name IN ({_marks_for(names)})", tuple(names)
+                )
             }
             rows: list[AccountRow] = []
             for name in names:

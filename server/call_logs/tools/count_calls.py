@@ -132,7 +132,7 @@ def _answer(app: App, question: Asked, group_by: tuple[Dimension, ...]) -> CallT
         for group in groups
     ]
     fit = fitting(parts, DEFAULT_CHARACTERS, _line, dumped) if parts else 0
-    coverage = coverage_of(app, question.which)
+    coverage = coverage_of(app, question.which, question.names)
     structured = CountCalls(
         groups=parts[:fit],
         groups_left_out=len(parts) - fit or None,

@@ -36,8 +36,10 @@ CursorArg = Annotated[str | None, Field(description="next_cursor of the previous
 
 @dataclass(frozen=True)
 class Asked:
-    """What a question is about: the filter, its accounts and its window, and its arguments for a cursor."""
+    """What a question is about: the accounts meant, the filter over those that can be read, its window, and its
+    arguments for a cursor."""
 
+    names: tuple[str, ...]
     which: Filter
     window: Window
     digest: str
@@ -83,8 +85,9 @@ def asked(
         window = Window(_moment(cursor.get("since")), _moment(cursor.get("until")))
     if None not in (min_duration_seconds, max_duration_seconds) and min_duration_seconds > max_duration_seconds:  # type: ignore[operator] - neither is None
         raise BadQuery("min_duration_seconds is larger than max_duration_seconds. Swap them.")
+    names = account_names(app, account)
     which = Filter(
-        accounts=account_names(app, account),
+        accounts=app.sync.readable(names),
         since=window.since,
         until=window.until,
         agent=agent,
@@ -99,7 +102,7 @@ def asked(
     )
     arguments = (account, agent, phone, since, until, direction, status, min_duration_seconds, max_duration_seconds)
     said = json.dumps([*arguments, action, include_tests, include_legs, *own])
-    return Asked(which, window, hashlib.blake2b(said.encode(), digest_size=6).hexdigest())
+    return Asked(names, which, window, hashlib.blake2b(said.encode(), digest_size=6).hexdigest())
 
 
 def write_cursor(tool: str, question: Asked, place: dict[str, Any]) -> str:

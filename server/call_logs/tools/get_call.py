@@ -158,7 +158,7 @@ async def call_of(app: App, call_id: str) -> Call:
 
 
 async def _held(app: App, call_id: str) -> Call | None:
-    return await anyio.to_thread.run_sync(app.store.call, app.sync.names, call_id)
+    return await anyio.to_thread.run_sync(app.store.call, app.sync.readable(app.sync.names), call_id)
 
 
 def _answer(app: App, call: Call, turns: str | None, around: int | None) -> CallToolResult:
@@ -169,7 +169,7 @@ def _answer(app: App, call: Call, turns: str | None, around: int | None) -> Call
     shown = wanted[:fit]
     upto = last if turns not in (None, "all") or around is not None else len(call.turns)
     following = first + fit
-    total, earlier = app.store.earlier(app.sync.names, call, EARLIER)
+    total, earlier = app.store.earlier(app.sync.readable(app.sync.names), call, EARLIER)
     legs = app.store.legs(call)
     coverage = coverage_of(app, Filter((call.account,), since=call.started_at, until=call.started_at))
     structured = GetCall(

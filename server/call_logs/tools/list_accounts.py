@@ -67,15 +67,16 @@ async def list_accounts(ctx: Ctx) -> CallToolResult:
 
 def _answer(app: App) -> CallToolResult:
     names = app.sync.names
-    held = {row.name: row for row in app.store.accounts(names)}
+    readable = app.sync.readable(names)
+    held = {row.name: row for row in app.store.accounts(readable)}
     parts = [_part(app, name, held.get(name)) for name in names]
     agents = [
         AgentPart(account=row.account, agent_id=fact(row.agent_id) or "", name=fact(row.name), calls=row.calls)
-        for row in app.store.agents(names)
+        for row in app.store.agents(readable)
     ]
     room = DEFAULT_CHARACTERS - max(sum(len(dumped(part)) for part in parts), 0)
     fit = fitting(agents, room, _agent_line, dumped) if agents else 0
-    coverage = coverage_of(app, Filter(names))
+    coverage = coverage_of(app, Filter(readable), names)
     structured = ListAccounts(
         accounts=parts, agents=agents[:fit], agents_left_out=len(agents) - fit or None, coverage=coverage
     )

@@ -123,7 +123,7 @@ def _answer(
     if page.more or fit < len(page.rows):
         value, key = sort_key(page.rows[fit - 1], sort)
         cursor = write_cursor("list_calls", question, {"value": value, "key": key})
-    coverage = coverage_of(app, question.which)
+    coverage = coverage_of(app, question.which, question.names)
     structured = ListCalls(
         calls=[part for _, part in shown[:fit]],
         total=page.total,

@@ -164,7 +164,7 @@ def _answer(
     budget = DEFAULT_CHARACTERS if limit <= DEFAULT_LIMIT else MOST_CHARACTERS
     fit = fitting(shown, budget, lambda part: _line(part, 1) + _quote(part, 1), dumped)
     cursor = _cursor(question, page.position(page.hits[fit - 1])) if page.more or fit < len(page.hits) else None
-    coverage = coverage_of(app, question.which)
+    coverage = coverage_of(app, question.which, question.names)
     notes = [*query.notes, *_ranking_note(page, sort)]
     structured = SearchTranscripts(
         hits=shown[:fit],

@@ -242,7 +242,7 @@ def _many(app: App, question: Asked, group_by: str) -> CallToolResult:
         for group in groups
     ]
     fit = fitting(parts, DEFAULT_CHARACTERS, _group_line, dumped) if parts else 0
-    coverage = coverage_of(app, question.which)
+    coverage = coverage_of(app, question.which, question.names)
     structured = SummarizeCallActions(
         groups=parts[:fit],
         groups_left_out=len(parts) - fit or None,
