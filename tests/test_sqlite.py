@@ -21,6 +21,8 @@ import pytest
 from call_logs.errors import StoreError
 from call_logs.model import ActionKind, Call, Direction, Speaker, Status, Turn
 from call_logs.store import Filter, Store, open_store
+from call_logs.store import _sqlite_queries as queries
+from call_logs.store import _sqlite_rows as rows
 from call_logs.store import sqlite as engine
 from call_logs.store.query import parse
 from call_logs.store.sqlite import MIGRATIONS, SQLiteStore
@@ -319,8 +321,10 @@ def test_an_index_of_an_older_tokeniser_is_built_again(
     parent, leg = call(1, "a refund", is_test=True), call(2, "a refund", parent_id="call-1", agent_id="a")
     store.save_page("acme", [parent, leg])
     store.close()
-    monkeypatch.setattr(engine, "TOKENISER_VERSION", 2)
-    monkeypatch.setattr(engine, "tokens", other_tokens)
+    for module in (engine, rows):
+        monkeypatch.setattr(module, "TOKENISER_VERSION", 2)
+    for module in (rows, queries):
+        monkeypatch.setattr(module, "tokens", other_tokens)
     with closing(SQLiteStore(path)) as newer:
         assert newer.search(parse("refund"), Filter(("acme",), include_tests=True)).total_calls == 0
         assert newer.search(parse("reimbursement"), Filter(("acme",), include_tests=True)).total_calls == 1
