@@ -311,6 +311,15 @@ def test_after_hundreds_of_random_saves_the_file_and_its_index_are_sound(store: 
     ]
 
 
+def test_a_database_server_is_refused_by_name_and_makes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="CALL_LOGS_DATABASE"):
+        open_store("postgresql://user:secret@db.example.com/calls")
+    assert list(tmp_path.iterdir()) == []
+
+
 def other_tokens(text: str) -> list[str]:
     return text.replace("refund", "reimbursement").split()
 

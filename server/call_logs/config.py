@@ -60,9 +60,7 @@ class Options(BaseSettings):
         extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
     )
 
-    database: str = Field(
-        default="", repr=False, description="a file or postgresql://…; default: the user's data directory"
-    )
+    database: str = Field(default="", repr=False, description="the store's file; default: in the user's data directory")
     config: Path | None = Field(default=None, description="the TOML file with accounts")
     timezone: Zone | None = Field(default=None, description="IANA zone of days and shown times; default: this system's")
     history: Duration = Field(default=timedelta(days=90), description="how far back calls are read")

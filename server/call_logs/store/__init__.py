@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from call_logs.errors import StoreError
 from call_logs.model import ActionKind, Call, Direction, Status
 from call_logs.store.query import Query
 
@@ -323,6 +324,8 @@ def sort_key(row: Row, sort: str) -> tuple[float, int]:
 
 def open_store(database: str) -> Store:
     """The store at a file path. Raises `StoreError`."""
+    if "://" in database:
+        raise StoreError("CALL_LOGS_DATABASE names a database server, which this version cannot use. Set it to a file.")
     from call_logs.store.sqlite import SQLiteStore  # noqa: PLC0415 - the other engine may be asked for instead
 
     return SQLiteStore(database)
