@@ -162,8 +162,28 @@ async def test_a_vendor_that_reports_no_actions_is_not_blamed_for_promises(
         for hit in hits:
             answer = await ask("summarize_call_actions", call_id=hit["call_id"])
             assert answer.body["actions_reported"] is False
+            assert "actions" not in answer.body
+            assert "executed actions are not reported" in answer.text
             assert "promised_not_executed" not in answer.body
             assert "cannot be told" in answer.text
+
+
+async def test_a_filter_says_which_calls_it_cannot_judge(asking: Asking, everything: tuple[Sandbox, Path]) -> None:
+    """In both channels: a transfer at a vendor that reports none is no transfer that did not happen."""
+    sandbox, path = everything
+    async with asking(sandbox.accounts, database=path) as ask:
+        transferred = await ask("list_calls", action="transfer")
+        grouped = await ask("summarize_call_actions")
+        inbound = await ask("count_calls", direction="inbound")
+        unknown = await ask("count_calls", direction="unknown")
+        plain = await ask("list_calls")
+    for answer in (transferred, grouped):
+        mute = answer.body["coverage"]["actions_not_reported_by"]
+        assert mute == ["demo-bimpe", "demo-signalwire", "demo-vyom"]
+        assert f"not reported by the vendors of: {', '.join(mute)}" in answer.text
+    assert inbound.body["coverage"]["unknown_direction"] == unknown.body["total"] > 100
+    assert f"{unknown.body['total']} calls of unknown direction left out" in inbound.text
+    assert not {"actions_not_reported_by", "unknown_direction"} & plain.body["coverage"].keys()
 
 
 # -- what was asked of the vendors ------------------------------------------------------------------------------

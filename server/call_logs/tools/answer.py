@@ -6,6 +6,7 @@ lines with a mark of this answer, and in the structured object only under the ke
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict
 
 from call_logs.errors import BadQuery
-from call_logs.model import Scalar, customer_number
+from call_logs.model import Direction, Scalar, customer_number
 from call_logs.providers import NO_ACCOUNT
 from call_logs.store import Filter, Row
 from call_logs.sync import Health
@@ -76,12 +77,18 @@ class MissingPart(Part):
 
 
 class CoveragePart(Part):
-    """What the answer could and could not see."""
+    """What the answer could and could not see.
+
+    `actions_not_reported_by`: accounts whose calls an answer about actions cannot judge. `unknown_direction`: calls that
+    a filter by direction left out because nobody tells theirs.
+    """
 
     as_of: str | None = None
     complete: bool
     accounts: list[UnwellPart] | None = None
     missing_transcripts: MissingPart | None = None
+    actions_not_reported_by: list[str] | None = None
+    unknown_direction: int | None = None
     history_since: str | None = None
     syncing: bool | None = None
 
@@ -186,7 +193,9 @@ def window_words(window: Window, zone: ZoneInfo) -> str:
 # -- coverage ---------------------------------------------------------------------------------------------------
 
 
-def coverage_of(app: App, which: Filter, names: Sequence[str] | None = None) -> CoveragePart:
+def coverage_of(
+    app: App, which: Filter, names: Sequence[str] | None = None, *, about_actions: bool = False
+) -> CoveragePart:
     """What an answer from the store can see right now. Blocks: asks the store."""
     names = which.accounts if names is None else names
     if not names:
@@ -206,6 +215,8 @@ def coverage_of(app: App, which: Filter, names: Sequence[str] | None = None) -> 
         complete=not unwell and not too_early,
         accounts=unwell or None,
         missing_transcripts=_missing(app, which),
+        actions_not_reported_by=_mute(app, names) if about_actions or which.action else None,
+        unknown_direction=_undirected(app, which),
         history_since=stamp(history, app.zone) if which.since is None or too_early else None,
         syncing=any(health.state == "syncing" for health in healths) or None,
     )
@@ -222,6 +233,16 @@ def _unwell(health: Health, zone: ZoneInfo) -> UnwellPart:
         next_step=next_step,
         last_synced_at=stamp(health.last_synced_at, zone),
     )
+
+
+def _mute(app: App, names: Sequence[str]) -> list[str] | None:
+    return [name for name in names if "actions" not in app.sync.account(name).provider.gives] or None
+
+
+def _undirected(app: App, which: Filter) -> int | None:
+    if which.direction in (None, Direction.UNKNOWN):
+        return None
+    return app.store.list_calls(replace(which, direction=Direction.UNKNOWN), limit=1).total or None
 
 
 def _missing(app: App, which: Filter) -> MissingPart | None:
@@ -250,6 +271,10 @@ def coverage_words(coverage: CoveragePart) -> str:
         parts += [word for word in (who, unwell.problem, unwell.next_step) if word]
     if coverage.history_since:
         parts.append(f"Calls before {coverage.history_since} were not read; CALL_LOGS_HISTORY sets how far back.")
+    if mute := coverage.actions_not_reported_by:
+        parts.append(f"What was executed is not reported by the vendors of: {', '.join(mute)}.")
+    if unknown := coverage.unknown_direction:
+        parts.append(f"{counted(unknown, 'call')} of unknown direction left out.")
     if missing := coverage.missing_transcripts:
         why = "; ".join(f"{reason}: {count}" for reason, count in missing.reasons.items())
         parts.append(f"{counted(missing.count, 'call')} without a transcript ({why}).")

@@ -171,7 +171,7 @@ def _one(app: App, call: Call) -> CallToolResult:
     coverage = coverage_of(app, Filter((call.account,), since=call.started_at, until=call.started_at))
     structured = SummarizeCallActions(
         call_id=call.id,
-        actions=actions,
+        actions=actions if reported else None,
         promised_not_executed=promises if reported and call.turns else None,
         actions_reported=reported,
         ended=EndedPart(
@@ -184,7 +184,7 @@ def _one(app: App, call: Call) -> CallToolResult:
         coverage=coverage,
     )
     facts = [
-        f"{call.id}: {len(actions) or 'no'} executed action{'' if len(actions) == 1 else 's'}.",
+        f"{call.id}: {counted(len(actions), 'executed action') if reported else 'executed actions are not reported'}.",
         *(action_line(action) for action in actions),
         _promises_line(call, promises, reported=reported),
         _ended_line(call),
@@ -242,7 +242,7 @@ def _many(app: App, question: Asked, group_by: str) -> CallToolResult:
         for group in groups
     ]
     fit = fitting(parts, DEFAULT_CHARACTERS, _group_line, dumped) if parts else 0
-    coverage = coverage_of(app, question.which, question.names)
+    coverage = coverage_of(app, question.which, question.names, about_actions=True)
     structured = SummarizeCallActions(
         groups=parts[:fit],
         groups_left_out=len(parts) - fit or None,
@@ -255,7 +255,6 @@ def _many(app: App, question: Asked, group_by: str) -> CallToolResult:
         f"{counted(executed, 'executed action')} in {counted(considered, 'call')} {window_words(question.window, app.zone)}, by {group_by}:",
         *(_group_line(part) for part in parts[:fit]),
         f"{len(parts) - fit} smaller groups are left out; narrow the window or filters." if fit < len(parts) else "",
-        _unreported(app, question),
         coverage_words(coverage),
     ]
     return answer(structured, facts)
@@ -263,8 +262,3 @@ def _many(app: App, question: Asked, group_by: str) -> CallToolResult:
 
 def _group_line(part: ActionGroupPart) -> str:
     return f"{part.key}: {part.executions} in {counted(part.calls, 'call')}, e.g. {', '.join(part.example_call_ids)}"
-
-
-def _unreported(app: App, question: Asked) -> str:
-    silent = [name for name in question.which.accounts if "actions" not in app.sync.account(name).provider.gives]
-    return f"No actions are reported by the vendors of: {', '.join(silent)}." if silent else ""
