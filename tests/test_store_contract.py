@@ -808,9 +808,9 @@ def test_a_speaker_is_exact(store: Store, speaker: Speaker, sort: str) -> None:
 @pytest.mark.parametrize("sort", ["relevance", "newest"])
 def test_the_quoted_turn_was_said_by_the_asked_speaker(store: Store, sort: str) -> None:
     store.save_page("acme", [made(1, "agent: refund", "customer: well a refund then if you please", "agent: refund")])
-    assert only(search(store, "refund", speaker="customer", sort=sort)).turn == 2
-    assert only(search(store, "refund", speaker="agent", sort=sort)).turn == 1
-    assert only(search(store, "refund", sort=sort)).turn == 1
+    assert only(search(store, "refund", speaker="customer", sort=sort)).turn.n == 2
+    assert only(search(store, "refund", speaker="agent", sort=sort)).turn.n == 1
+    assert only(search(store, "refund", sort=sort)).turn.n == 1
 
 
 @pytest.mark.parametrize("sort", ["relevance", "newest"])
@@ -828,10 +828,10 @@ def test_the_quoted_turn_is_the_one_with_the_words(store: Store, sort: str) -> N
             )
         ],
     )
-    assert only(search(store, "refund invoice", sort=sort)).turn == 4
-    assert only(search(store, "bye", sort=sort)).turn == 5
-    assert only(search(store, '"duplicate invoice"', sort=sort)).turn == 4
-    assert only(search(store, "nonsense OR hell*", sort=sort)).turn == 3
+    assert only(search(store, "refund invoice", sort=sort)).turn.n == 4
+    assert only(search(store, "bye", sort=sort)).turn.n == 5
+    assert only(search(store, '"duplicate invoice"', sort=sort)).turn.n == 4
+    assert only(search(store, "nonsense OR hell*", sort=sort)).turn.n == 3
 
 
 def test_a_call_that_says_all_words_in_one_turn_goes_first(store: Store) -> None:
@@ -874,7 +874,7 @@ def test_a_hit_carries_the_call_and_its_row(store: Store) -> None:
     call = made(1, "hello", "a refund")
     store.save_page("acme", [call])
     hit = only(search(store, "refund"))
-    assert (hit.call, hit.row.id, hit.turn) == (call, "acme/call-1", 2)
+    assert (hit.before, hit.turn, hit.after, hit.row.id) == (*call.turns, None, "acme/call-1")
 
 
 @pytest.mark.parametrize(
@@ -899,7 +899,7 @@ def test_words_of_any_script_are_found_and_quoted(store: Store, said: str, asked
     store.save_page("acme", [made(1, "hello", f"agent: {said}"), made(2, "hello")])
     for sort in ("relevance", "newest"):
         hit = only(search(store, asked, sort=sort))
-        assert (hit.row.vendor_call_id, hit.turn) == ("call-1", 2)
+        assert (hit.row.vendor_call_id, hit.turn.n) == ("call-1", 2)
 
 
 def test_characters_in_another_order_are_another_word(store: Store) -> None:

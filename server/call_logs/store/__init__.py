@@ -5,13 +5,13 @@ Every question names the accounts it may see; there is no way to ask without. Al
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
 from call_logs.errors import StoreError
-from call_logs.model import ActionKind, Call, Direction, Status
+from call_logs.model import ActionKind, Call, Direction, Status, Turn
 from call_logs.store.query import Query
 
 RANKED = 1000
@@ -87,12 +87,30 @@ class ListPage:
 
 @dataclass(frozen=True)
 class Hit:
-    """A call that matches, with the turn that answers best."""
+    """A call that matches, with the turn that answers best and its neighbours."""
 
     row: Row
-    call: Call
-    turn: int
+    turn: Turn
+    before: Turn | None
+    after: Turn | None
     score: float
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A call with only those of its turns that were asked for; `total_turns` is how many there are."""
+
+    call: Call
+    total_turns: int
+
+
+class Occurrence(NamedTuple):
+    """How many calls of a filter say one term of a query (in one of its forms), and, where none does, the words of the
+    index that may have been meant."""
+
+    term: str
+    calls: int
+    close: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -274,6 +292,13 @@ class Store(ABC):
         """The call under `account/vendor_call_id`, if it is one of these accounts'."""
 
     @abstractmethod
+    def excerpt(self, accounts: Sequence[str], call_id: str, first: int = 1, last: int | None = None) -> Excerpt | None:
+        """The call, if it is one of these accounts', with its turns `first` to `last` (counted from 1, both included).
+
+        Reads no more of a long call than that.
+        """
+
+    @abstractmethod
     def legs(self, call: Call) -> list[Row]:
         """The calls whose parent this one is, oldest first."""
 
@@ -302,7 +327,14 @@ class Store(ABC):
         limit: int = 10,
         after: SearchPosition | None = None,
     ) -> SearchPage:
-        """Calls in which the query's words were said (by `speaker`), one hit a call."""
+        """Calls in which the query's words were said (by `speaker`), one hit a call.
+
+        Plain words are found in every form that the index holds.
+        """
+
+    @abstractmethod
+    def occurrences(self, query: Query, which: Filter, *, speaker: str | None = None) -> list[Occurrence]:
+        """Why a search finds little: each of the query's terms by itself, in the order of the query."""
 
     @abstractmethod
     def count(self, which: Filter, group_by: Sequence[str], zone: str) -> tuple[int, list[Group]]:
@@ -315,6 +347,49 @@ class Store(ABC):
     @abstractmethod
     def silent(self, which: Filter, recent_since: datetime) -> list[Silent]:
         """Calls without a transcript, by account."""
+
+    # -- several processes, other versions, other engines --------------------------------------------------------
+
+    @abstractmethod
+    def lead(self, account: str) -> bool:
+        """Become, or stay, the one process that reads this account's vendor, until `close` or the process's end.
+
+        Never waits; False while another process leads.
+        """
+
+    @abstractmethod
+    def index_progress(self) -> float | None:
+        """The share of calls that the index of this version's tokeniser holds while it is built; None once it answers.
+
+        Until then searches are answered from the index of the earlier version.
+        """
+
+    @abstractmethod
+    def build_index(self, going_on: Callable[[], bool]) -> None:
+        """Build the index of this version's tokeniser where there is none yet, in steps that let others write.
+
+        Returns when it is done, when another process does it, or when `going_on` says no; a later call goes on there.
+        """
+
+    @abstractmethod
+    def after(self, account: str, key: int, limit: int) -> list[tuple[int, Call]]:
+        """The account's next calls (whole) whose keys are larger than this one, oldest first, with their keys."""
+
+    @abstractmethod
+    def unreadable(self, account: str) -> list[Unreadable]:
+        """The records of the account that could not be read."""
+
+    @abstractmethod
+    def fingerprint(self, account: str) -> tuple[int, str]:
+        """The number of the account's calls, and a digest of all that is kept of them, the same in every store."""
+
+    @abstractmethod
+    def remember(self, name: str, value: str | None) -> None:
+        """Keep a note of ours under this name; None forgets it."""
+
+    @abstractmethod
+    def remembered(self, name: str) -> str | None:
+        """The note under this name."""
 
 
 def sort_key(row: Row, sort: str) -> tuple[float, int]:

@@ -7,16 +7,20 @@ from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from call_logs.store import RANKED, Filter, Group, Hit, SearchPage, SearchPosition
+from call_logs.store import RANKED, Filter, Group, Hit, Occurrence, SearchPage, SearchPosition
 from call_logs.store._sqlite_rows import FROM, ROW, SLOTS, SPOKEN, places_for, row_of, unpacked
+from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
 from call_logs.store.query import Query, Term
-from call_logs.store.ranking import Weighted, best_turn, needle, ranked, weight
+from call_logs.store.ranking import Weighted, best_turn, ranked, weight, weighted
 from call_logs.store.words import TURN, fold, tokens
 
 ANYBODY = f"{{{' '.join(SPOKEN)}}}"
 
 COUNTED = 20_000
 """A word in more calls than this weighs as if in this many: counting on costs time and changes no order."""
+
+CLOSE_LENGTHS = 2
+"""Letters more or fewer that a word may have that was meant by another."""
 
 UNCONNECTED = "call.status IN ('busy', 'failed', 'no_answer', 'canceled', 'rejected')"
 
@@ -135,7 +139,51 @@ def match_of(
 
 def fts(term: Term) -> str:
     """A term for FTS5. Tokens hold letters, digits and marks only: nothing here needs escaping."""
-    return f'"{" ".join(term.tokens)}"' + (" *" if term.prefix else "")
+    end = " *" if term.prefix else ""
+    return " OR ".join(f'"{" ".join(spelling)}"{end}' for spelling in term.spellings)
+
+
+def forms_of(db: sqlite3.Connection, words: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The other words of the index that share a stem with these, in the languages in which they were said."""
+    found: dict[str, tuple[str, ...]] = {}
+    for word in words:
+        said_in = [
+            language for (language,) in db.execute("SELECT language FROM vocabulary WHERE word = ?", (word,)).fetchall()
+        ]
+        others: dict[str, None] = {}
+        for language in [name for name in said_in if name] or LANGUAGES:
+            same = db.execute(
+                "SELECT word FROM vocabulary WHERE language = ? AND stem = ? AND word <> ? ORDER BY length(word), word",
+                (language, stem(language, word), word),
+            )
+            others |= dict.fromkeys(other for (other,) in same)
+        found[word] = tuple(others)[:MOST_FORMS]
+    return found
+
+
+def close_words(db: sqlite3.Connection, word: str) -> tuple[str, ...]:
+    """Words of the index that this one may have been meant for: of about its length, and the same first letter."""
+    found = db.execute(
+        "SELECT DISTINCT word FROM vocabulary WHERE word >= ? AND word < ? AND length(word) BETWEEN ? AND ?",
+        (word[0], chr(ord(word[0]) + 1), len(word) - CLOSE_LENGTHS, len(word) + CLOSE_LENGTHS),
+    )
+    return close(word, [other for (other,) in found])
+
+
+def occurrences_of(db: sqlite3.Connection, query: Query, which: Filter, column: str) -> list[Occurrence]:
+    counted: list[Occurrence] = []
+    for term in query.terms:
+        match, where, values = match_of(db, Query(((term,),)), which, column)
+        source = "words JOIN call ON call.id = words.rowid" if "call." in where else "words"
+        calls = (
+            db.execute(f"SELECT count(*) FROM {source} WHERE words MATCH :match AND {where}", values | {"match": match})
+            if match
+            else None
+        )
+        number = calls.fetchone()[0] if calls else 0
+        varies = len(term.tokens) == 1 and not number and may_vary(term.tokens[0])
+        counted.append(Occurrence(" ".join(term.tokens), number, close_words(db, term.tokens[0]) if varies else ()))
+    return counted
 
 
 def account_numbers(db: sqlite3.Connection, names: Sequence[str]) -> list[int]:
@@ -182,7 +230,7 @@ def newest_hits(
         f"SELECT words.rowid FROM {source} AND call.seq <= :known {beyond} ORDER BY words.rowid DESC LIMIT :limit",
         values | {"key": after.key if after else 0, "limit": limit + 1},
     ).fetchall()
-    weights = [Weighted(needle(term), 1.0) for term in query.terms]
+    weights = [weighted(term, 1.0) for term in query.terms]
     hits = hits_at(db, weights, [(0.0, key) for (key,) in found[:limit]], speaker)
     return SearchPage(hits, total, ranked_all=True, more=len(found) > limit, known=values["known"])
 
@@ -206,7 +254,7 @@ def most_relevant(
         )
     ]
     weights = after.weights if after else tuple(weights_of(db, query.terms))
-    terms = [Weighted(needle(term), value) for term, value in zip(query.terms, weights, strict=True)]
+    terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
     order = ranked(texts, terms)
     if after is not None:
         order = [place for place in order if place < (after.score, after.key)]
@@ -219,7 +267,7 @@ def weights_of(db: sqlite3.Connection, terms: Sequence[Term]) -> Iterator[float]
     for term in terms:
         found = db.execute(
             "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)",
-            (f"{ANYBODY} : {fts(term)}", COUNTED),
+            (f"{ANYBODY} : ({fts(term)})", COUNTED),
         ).fetchone()[0]
         yield round(weight(found, max(calls, found)), 4)
 
@@ -236,5 +284,7 @@ def hits_at(
         call = unpacked(db.execute("SELECT body FROM content WHERE id = ?", (key,)).fetchone()[0])
         spoken = [turn for turn in call.turns if speaker is None or turn.speaker == speaker]
         index = best_turn([f" {' '.join(tokens(turn.text))} " for turn in spoken], terms)
-        hits.append(Hit(row_of(row), call, spoken[index].n, score))
+        n = spoken[index].n
+        before, after = call.turns[n - 2] if n > 1 else None, call.turns[n] if n < len(call.turns) else None
+        hits.append(Hit(row_of(row), call.turns[n - 1], before, after, score))
     return hits

@@ -14,6 +14,7 @@ from call_logs.store import (
     Row,
     Saved,
 )
+from call_logs.store.forms import vocabulary
 from call_logs.store.words import TOKENISER_VERSION, TURN, tokens
 
 OVER, TOLD = 1, 2
@@ -155,10 +156,12 @@ def agent_number(db: sqlite3.Connection, account: int, call: Call) -> int | None
 
 
 def index_call(db: sqlite3.Connection, key: int, account: int, agent: int | None, call: Call, *, leg: bool) -> None:
+    said = said_by_speaker(call)
     db.execute(
         f"INSERT INTO words(rowid, {', '.join(SPOKEN)}, filters) VALUES(?, {places_for(SPOKEN)}, ?)",
-        (key, *said_by_speaker(call), filter_words(account, agent, call, leg=leg)),
+        (key, *said, filter_words(account, agent, call, leg=leg)),
     )
+    db.executemany("INSERT OR IGNORE INTO vocabulary VALUES(?, ?, ?)", vocabulary(set(" ".join(said).split())))
 
 
 def index_again(db: sqlite3.Connection) -> None:

@@ -1,6 +1,6 @@
 """The query language of `search_transcripts`, the same for every store.
 
-    refund invoice        both words, anywhere in the call
+    refund invoice        both words, in any of their forms (refunds, refunded), anywhere in the call
     "duplicate charge"    these words in this order, within one turn
     refund*               words that begin so (three letters or more)
     refund OR chargeback  either
@@ -10,7 +10,8 @@ Any text is a query: what is not syntax is a word. Only a query without anything
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from call_logs.errors import BadQuery
 from call_logs.store.words import numbers, words
@@ -24,10 +25,20 @@ _PIECE = re.compile(r'(?P<not>(?<!\S)-)?(?:"(?P<phrase>[^"]*)(?:"|$)|(?P<word>[^
 
 @dataclass(frozen=True)
 class Term:
-    """A word or phrase: its tokens in order. `prefix`: the last token may go on."""
+    """A word or phrase: its tokens in order. `prefix`: the last token may go on.
+
+    `inflected`: a plain word, of which other forms count as well; a store fills in `forms`, those that it holds.
+    """
 
     tokens: tuple[str, ...]
     prefix: bool = False
+    inflected: bool = False
+    forms: tuple[str, ...] = ()
+
+    @property
+    def spellings(self) -> tuple[tuple[str, ...], ...]:
+        """The term as written, and its other forms."""
+        return (self.tokens, *((form,) for form in self.forms))
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,20 @@ class Query:
     def terms(self) -> tuple[Term, ...]:
         """All terms that a hit may contain."""
         return tuple(term for alternatives in self.required for term in alternatives)
+
+    def with_forms(self, forms_of: Callable[[Sequence[str]], dict[str, tuple[str, ...]]]) -> "Query":
+        """The query with the other forms of its plain words filled in; `forms_of` knows those of the index."""
+        plain = list(dict.fromkeys(term.tokens[0] for term in (*self.terms, *self.excluded) if term.inflected))
+        known = forms_of(plain) if plain else {}
+
+        def filled(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+            return tuple(
+                replace(term, forms=known.get(term.tokens[0], ())) if term.inflected else term for term in terms
+            )
+
+        return replace(
+            self, required=tuple(filled(alternatives) for alternatives in self.required), excluded=filled(self.excluded)
+        )
 
 
 def parse(text: str) -> Query:
@@ -96,4 +121,5 @@ def _word(text: str, notes: list[str]) -> tuple[Term, ...]:
         notes.append(f"A prefix needs at least {MIN_PREFIX} letters: {found[-1]}* was searched as the word itself.")
         prefix = False
     joined = tuple(Term((number,)) for number in numbers(text) if (number,) != found)
-    return (Term(found, prefix), *joined)
+    inflected = len(found) == 1 and not prefix and found[0].isalpha()
+    return (Term(found, prefix, inflected), *joined)

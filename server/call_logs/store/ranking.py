@@ -17,17 +17,26 @@ RERANKED = 200
 """How many of the best calls are compared by their best turn as well."""
 
 
+FORM = 0.8
+"""What another form of a word counts, beside the word itself."""
+
+
 @dataclass(frozen=True)
 class Weighted:
-    """A term as it is counted in a text of tokens, with its weight (inverse document frequency)."""
+    """A term as it is counted in a text of tokens, with its weight (inverse document frequency).
+
+    `needle` is the term as written, `others` are its other forms.
+    """
 
     needle: str
     weight: float
+    others: tuple[str, ...] = ()
 
 
-def needle(term: Term) -> str:
-    """The term as it stands in a text of tokens that are parted by single spaces."""
-    return f" {' '.join(term.tokens)}" + ("" if term.prefix else " ")
+def weighted(term: Term, weight: float) -> Weighted:
+    """The term as it is counted in a text of tokens that are parted by single spaces."""
+    end = "" if term.prefix else " "
+    return Weighted(f" {' '.join(term.tokens)}{end}", weight, tuple(f" {form} " for form in term.forms))
 
 
 def weight(calls_with: int, calls: int) -> float:
@@ -53,7 +62,11 @@ def best_turn_score(text: str, terms: Sequence[Weighted]) -> float:
 
 def turn_score(turn: str, terms: Sequence[Weighted]) -> float:
     """The summed weight of the terms in one turn's text of tokens."""
-    return sum(term.weight for term in terms if term.needle in turn)
+    return sum(term.weight * _presence(turn, term) for term in terms)
+
+
+def _presence(turn: str, term: Weighted) -> float:
+    return 1.0 if term.needle in turn else FORM if any(other in turn for other in term.others) else 0.0
 
 
 def best_turn(turns: Sequence[str], terms: Sequence[Weighted]) -> int:
@@ -65,6 +78,6 @@ def _bm25(text: str, terms: Sequence[Weighted], mean: float) -> float:
     norm = K1 * (1 - B + B * len(text) / mean)
     total = 0.0
     for term in terms:
-        count = text.count(term.needle)
+        count = text.count(term.needle) + FORM * sum(text.count(other) for other in term.others)
         total += term.weight * count * (K1 + 1) / (count + norm)
     return total

@@ -7,12 +7,13 @@ power cut.
 """
 
 import contextlib
+import functools
 import logging
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from call_logs.store import (
     AccountRow,
     ActionGroup,
     AgentRow,
+    Excerpt,
     Filter,
     Group,
     ListPage,
     Marks,
+    Occurrence,
     Row,
     Saved,
     SearchPage,
@@ -43,10 +46,12 @@ from call_logs.store._sqlite_queries import (
     account_numbers,
     among,
     encodable,
+    forms_of,
     group_of,
     match_of,
     most_relevant,
     newest_hits,
+    occurrences_of,
     shaper,
     where_of,
 )
@@ -113,6 +118,9 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE unreadable(
         account INTEGER NOT NULL REFERENCES account(id), vendor_id TEXT NOT NULL, fields TEXT NOT NULL,
         seen_ms INTEGER NOT NULL, PRIMARY KEY(account, vendor_id)) WITHOUT ROWID;
+    CREATE TABLE vocabulary(
+        word TEXT NOT NULL, language TEXT NOT NULL, stem TEXT NOT NULL, PRIMARY KEY(word, language)) WITHOUT ROWID;
+    CREATE INDEX vocabulary_stem ON vocabulary(language, stem);
     CREATE VIRTUAL TABLE words USING fts5(customer, agent, system, unknown, filters, tokenize='ascii');
     """,
 )
@@ -386,6 +394,13 @@ class SQLiteStore(Store):
             ).fetchone()
         return unpacked(row[0]) if row else None
 
+    def excerpt(self, accounts: Sequence[str], call_id: str, first: int = 1, last: int | None = None) -> Excerpt | None:
+        """See `Store.excerpt`."""
+        call = self.call(accounts, call_id)
+        return (
+            Excerpt(call.model_copy(update={"turns": call.turns[first - 1 : last]}), len(call.turns)) if call else None
+        )
+
     def legs(self, call: Call) -> list[Row]:
         """See `Store.legs`."""
         with self._reading() as db:
@@ -549,6 +564,7 @@ class SQLiteStore(Store):
                 after.known if after else int(db.execute("SELECT value FROM setting WHERE name='seq'").fetchone()[0])
             )
             column = ANYBODY if speaker is None else Speaker(speaker)
+            query = query.with_forms(functools.partial(forms_of, db))
             match, where, values = match_of(db, query, which, column)
             if match is None:
                 return SearchPage([], 0, ranked_all=True, more=False, known=known)
@@ -559,6 +575,57 @@ class SQLiteStore(Store):
             if sort == "newest":
                 return newest_hits(db, query, speaker, source, values, total, limit, after)
             return most_relevant(db, query, speaker, source, values, total, limit, after)
+
+    def occurrences(self, query: Query, which: Filter, *, speaker: str | None = None) -> list[Occurrence]:
+        """See `Store.occurrences`."""
+        with self._reading() as db:
+            column = ANYBODY if speaker is None else Speaker(speaker)
+            return occurrences_of(db, query.with_forms(functools.partial(forms_of, db)), which, column)
+
+    # -- several processes, other versions, other engines -------------------------------------------------------
+
+    def lead(self, account: str) -> bool:
+        """See `Store.lead`."""
+        return bool(account)
+
+    def index_progress(self) -> float | None:
+        """See `Store.index_progress`."""
+        return None
+
+    def build_index(self, going_on: Callable[[], bool]) -> None:
+        """See `Store.build_index`."""
+
+    def after(self, account: str, key: int, limit: int) -> list[tuple[int, Call]]:
+        """See `Store.after`."""
+        with self._reading() as db:
+            found = db.execute(
+                """SELECT call.id, content.body FROM call JOIN account ON account.id = call.account
+                   JOIN content ON content.id = call.id WHERE account.name = ? AND call.id > ? ORDER BY call.id LIMIT ?""",
+                (account, key, limit),
+            )
+            return [(key, unpacked(body)) for key, body in found]
+
+    def unreadable(self, account: str) -> list[Unreadable]:
+        """See `Store.unreadable`."""
+        with self._reading() as db:
+            found = db.execute(
+                """SELECT vendor_id, fields FROM unreadable JOIN account ON account.id = unreadable.account
+                   WHERE account.name = ? ORDER BY vendor_id""",
+                (account,),
+            )
+            return [Unreadable(vendor_id or None, tuple(fields.split(", "))) for vendor_id, fields in found]
+
+    def fingerprint(self, account: str) -> tuple[int, str]:
+        """See `Store.fingerprint`."""
+        raise NotImplementedError
+
+    def remember(self, name: str, value: str | None) -> None:
+        """See `Store.remember`."""
+        raise NotImplementedError
+
+    def remembered(self, name: str) -> str | None:
+        """See `Store.remembered`."""
+        raise NotImplementedError
 
 
 def _to_wal(connection: sqlite3.Connection) -> None:

@@ -196,8 +196,7 @@ def _ranking_note(page: SearchPage, sort: str) -> list[str]:
 
 
 def _part(app: App, hit: Hit, query: Query) -> HitPart:
-    turns = hit.call.turns
-    turn = turns[hit.turn - 1]
+    turn = hit.turn
     return HitPart(
         call_id=hit.row.id,
         turn=turn.n,
@@ -208,8 +207,8 @@ def _part(app: App, hit: Hit, query: Query) -> HitPart:
         agent=fact(hit.row.agent),
         actions=[str(kind) for kind in hit.row.actions] or None,
         snippet=defang(snippet(turn.text, query)),
-        before=_neighbour(turns[hit.turn - 2]) if hit.turn > 1 else None,
-        after=_neighbour(turns[hit.turn]) if hit.turn < len(turns) else None,
+        before=_neighbour(hit.before) if hit.before else None,
+        after=_neighbour(hit.after) if hit.after else None,
         uri=transcript_uri(hit.row.id),
     )
 
