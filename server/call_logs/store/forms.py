@@ -15,6 +15,7 @@ LANGUAGES = ("en", "es")
 MOST_FORMS = 24
 """Forms of one word that a query is widened to."""
 
+LEAST_LETTERS = 3
 MOST_CLOSE = 3
 _CLOSE = 0.75
 _LEAST_FAMILIAR = 3
@@ -131,7 +132,7 @@ def languages(said: Collection[str]) -> tuple[str, ...]:
 
 def may_vary(token: str) -> bool:
     """Whether a token is a word that may have other forms: letters only, and of an alphabet that the stemmers know."""
-    return len(token) > 2 and token.isalpha() and token.isascii()
+    return len(token) >= LEAST_LETTERS and token.isalpha() and token.isascii()
 
 
 @functools.lru_cache(maxsize=65536)
