@@ -155,7 +155,14 @@ def test_last_hours_are_hours_and_last_days_are_days_of_the_wall_clock() -> None
     [
         *("tuesday", "last tuesday", "tomorrow", "next week", "last 0 months", "last 0 days", "last -1 days", "soon"),
         *("2026-13-01", "2026-02-30", "19/11/2026", "2026", "25:00", "2026-11-19T25:00", "\0", "last", "3 days"),
-        *("0000-01-01", "10000-01-01", "last 999999999 weeks", "last 999999999 months", "last 999999999 hours", "9" * 5000),
+        *(
+            "0000-01-01",
+            "10000-01-01",
+            "last 999999999 weeks",
+            "last 999999999 months",
+            "last 999999999 hours",
+            "9" * 5000,
+        ),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_what_can(text: str) -> None:

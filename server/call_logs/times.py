@@ -132,10 +132,7 @@ def _phrase(text: str, zone: ZoneInfo, now: datetime) -> Window | None:
     if found[2] in ("minute", "hour"):
         return Window(_utc(now) - timedelta(**{f"{found[2]}s": count}), _utc(now))
     wall = now.astimezone(zone).replace(tzinfo=None, fold=0)
-    if found[2] == "month":
-        earlier = _months_before(wall, count)
-    else:
-        earlier = wall - timedelta(**{f"{found[2]}s": count})
+    earlier = _months_before(wall, count) if found[2] == "month" else wall - timedelta(**{f"{found[2]}s": count})
     return Window(_utc(earlier.replace(tzinfo=zone)), _utc(now))
 
 
