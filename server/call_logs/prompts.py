@@ -11,7 +11,7 @@ from mcp.types import INVALID_PARAMS
 from pydantic import Field
 
 from call_logs.errors import BadQuery
-from call_logs.text import defang, short
+from call_logs.text import clean, defang, short
 from call_logs.times import parse_window
 from call_logs.tools import App
 from call_logs.tools.filters import account_names
@@ -123,7 +123,7 @@ def _filters(app: App, since: str, account: str, agent: str = "") -> str:
 
 
 def _plain(name: str, text: str) -> str:
-    plain = defang(" ".join(text.split())).replace('"', "")
+    plain = " ".join(defang(clean(text)).replace('"', "").split())
     if not plain:
         raise MCPError(code=INVALID_PARAMS, message=f"The prompt's argument {name} is empty.")
     return short(plain, MOST_CHARACTERS)

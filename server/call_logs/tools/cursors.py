@@ -54,7 +54,7 @@ def read_cursor(cursor: str | None, tool: str, *lengths: int) -> Place | None:
     try:
         of, since, until, *numbers = parts
         place = Place(owner, of, Window(_moment(since), _moment(until)), tuple(_number(text) for text in numbers))
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):  # the last for a moment that no clock has
         raise BadQuery(_UNREADABLE) from None
     if owner != tool or not lengths[0] <= len(numbers) <= lengths[-1]:
         raise BadQuery(_UNREADABLE)

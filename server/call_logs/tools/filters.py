@@ -18,7 +18,7 @@ AgentArg = Annotated[str | None, Field(description="agent id or part of its name
 PhoneArg = Annotated[str | None, Field(description="either side's number, any format, or its last 4+ digits")]
 SinceArg = Annotated[
     str | None,
-    Field(description="ISO 8601, today, yesterday, this|last week|month or last N hours|days|weeks"),
+    Field(description="ISO 8601, today, yesterday, this|last week|month, N days ago, last N hours|days|weeks"),
 ]
 UntilArg = Annotated[str | None, Field(description="end, exclusive; a bare date or past period counts whole")]
 DirectionArg = Annotated[Direction | None, Field(description="not every vendor tells")]

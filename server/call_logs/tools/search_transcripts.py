@@ -118,7 +118,7 @@ async def search_transcripts(
     ctx: Ctx,
     query: Annotated[
         str,
-        Field(description='words (all in the call), "a phrase" in one turn, prefix*, a OR b, -not'),
+        Field(description='words in any form (all in the call), "exact phrase" in one turn, prefix*, a OR b, -not'),
     ],
     speaker: Annotated[Speaker | None, Field(description="who said it")] = None,
     account: AccountArg = None,
@@ -137,10 +137,11 @@ async def search_transcripts(
     limit: Annotated[int, Field(ge=1, le=50)] = DEFAULT_LIMIT,
     cursor: CursorArg = None,
 ) -> CallToolResult:
-    """Search what was said in calls of all accounts: one hit a call, with the exact quote, its neighbours, the customer
-    and the executed actions.
+    """Search what was said in the calls of all accounts: one hit a call, best first, with the exact quote, a citation,
+    the customer and the executed actions.
 
-    Read more around a hit with get_call(call_id, around=turn). Try synonyms with OR when little is found.
+    Use list_calls to find calls by time, number or outcome instead. Read more around a hit with
+    get_call(call_id, around=turn). People word things differently: join synonyms with OR.
     `coverage` says which calls could not be heard.
     """
     app = app_of(ctx)

@@ -98,7 +98,9 @@ class SummarizeCallActions(Part):
 async def summarize_call_actions(
     ctx: Ctx,
     call_id: Annotated[str | None, Field(description="one call; without it, groups over the filtered calls")] = None,
-    group_by: Literal["kind", "name", "agent", "account", "day"] = "kind",
+    group_by: Annotated[
+        Literal["kind", "name", "agent", "account", "day"], Field(description="without call_id")
+    ] = "kind",
     account: AccountArg = None,
     agent: AgentArg = None,
     phone: PhoneArg = None,
