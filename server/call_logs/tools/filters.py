@@ -27,7 +27,7 @@ SecondsArg = Annotated[float | None, Field(ge=0)]
 ActionArg = Annotated[ActionKind | None, Field(description="calls in which this was executed")]
 TestsArg = Annotated[bool, Field(description="test calls too")]
 LegsArg = Annotated[bool, Field(description="legs of calls too")]
-CursorArg = Annotated[str | None, Field(description="next_cursor of the previous answer, same arguments")]
+CursorArg = Annotated[str | None, Field(description="next_cursor; same arguments")]
 
 
 @dataclass(frozen=True)
