@@ -466,7 +466,7 @@ async def test_accounts_and_agents_are_listed_with_their_state(asking: Asking) -
     [account] = answer.body["accounts"]
     assert account["state"] == "ok"
     assert account["calls"] == 120
-    assert account["gives"] == ["transcript", "offsets", "actions", "summary"]
+    assert account["gives"] == ["transcript", "offsets", "actions", "summary", "agent"]
     assert {agent["name"] for agent in answer.body["agents"] if "name" in agent} >= {
         "Front Desk",
         "Billing",

@@ -9,7 +9,6 @@ from pydantic import Field
 from call_logs.errors import BadQuery, CallNotFound
 from call_logs.model import Call, Speaker
 from call_logs.sip import in_words
-from call_logs.store import Filter
 from call_logs.text import defang
 from call_logs.times import show_seconds
 from call_logs.tools import App, Ctx, app_of
@@ -21,13 +20,13 @@ from call_logs.tools.answer import (
     answer,
     counted,
     coverage_of,
+    coverage_of_call,
     coverage_words,
     dumped,
     fact,
     fitting,
     stamp,
     window_part,
-    window_words,
 )
 from call_logs.tools.filters import (
     AccountArg,
@@ -43,6 +42,7 @@ from call_logs.tools.filters import (
     TestsArg,
     UntilArg,
     asked,
+    asked_words,
 )
 from call_logs.tools.get_call import ActionPart, action_line, action_parts, action_quotes, call_of, excerpt
 
@@ -175,7 +175,7 @@ def _one(app: App, call_id: str) -> CallToolResult:
         )
         for promise in unkept(call.turns, call.actions)
     ]
-    coverage = coverage_of(app, Filter((call.account,), since=call.started_at, until=call.started_at))
+    coverage = coverage_of_call(app, call, held.total_turns)
     structured = SummarizeCallActions(
         call_id=call.id,
         actions=actions if reported else None,
@@ -220,7 +220,10 @@ def _promises_line(call: Call, promises: list[PromisePart], *, reported: bool) -
     if not call.turns:
         return "No transcript, so promises cannot be compared with what was done."
     if not promises:
-        return "Nothing found that was promised and not executed."
+        return (
+            "No promise of a message, booking, transfer or call back was recognised that was not kept; other promises, and "
+            "unusual wordings, are not looked for."
+        )
     kinds = ", ".join(
         f"{promise.kind} (turn {promise.turn}"
         + (f" at {show_seconds(promise.offset_seconds)}" if promise.offset_seconds is not None else "")
@@ -249,7 +252,7 @@ def _many(app: App, question: Asked, group_by: str) -> CallToolResult:
         for group in groups
     ]
     fit = fitting(parts, DEFAULT_CHARACTERS, _group_line, dumped) if parts else 0
-    coverage = coverage_of(app, question.which, question.names, about_actions=True)
+    coverage = coverage_of(app, question.which, question.names, acting=question.names, about_agents=group_by == "agent")
     structured = SummarizeCallActions(
         groups=parts[:fit],
         groups_left_out=len(parts) - fit or None,
@@ -259,7 +262,7 @@ def _many(app: App, question: Asked, group_by: str) -> CallToolResult:
     )
     executed = sum(part.executions for part in parts)
     facts = [
-        f"{counted(executed, 'executed action')} in {counted(considered, 'call')} {window_words(question.window, app.zone)}, by {group_by}:",
+        f"{counted(executed, 'executed action')} in {counted(considered, 'call')} {asked_words(question, app.zone)}, by {group_by}:",
         *(_group_line(part) for part in parts[:fit]),
         f"{len(parts) - fit} smaller groups are left out; narrow the window or filters." if fit < len(parts) else "",
         coverage_words(coverage),
