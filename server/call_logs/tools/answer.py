@@ -338,12 +338,13 @@ def _missing(app: App, which: Filter) -> MissingPart | None:
     return MissingPart(count=sum(reasons.values()), reasons=reasons) if reasons else None
 
 
-def coverage_words(coverage: CoveragePart) -> str:
-    """The coverage for the text channel, on one line."""
+def coverage_words(coverage: CoveragePart, *, heard: bool = True) -> str:
+    """The coverage for the text channel, on one line; not what could not be heard where an answer needs no words."""
     as_of = f"As of {_minute(coverage.as_of)}" if coverage.as_of else "Nothing read yet"
     parts = [f"{as_of}: {'complete' if coverage.complete else 'INCOMPLETE'}."]
     for unwell in coverage.accounts or ():
-        who = f"{unwell.account} is {unwell.state}:" if unwell.account != NOBODY else ""
+        named = unwell.account == NOBODY or (unwell.problem or "").startswith(unwell.account)
+        who = f"{unwell.state}:" if named else f"{unwell.account} is {unwell.state}:"
         parts += [word for word in (who, unwell.problem, unwell.next_step) if word]
     if coverage.history_since:
         parts.append(f"History from {coverage.history_since[:10]} on (CALL_LOGS_HISTORY).")
@@ -356,7 +357,7 @@ def coverage_words(coverage: CoveragePart) -> str:
         parts.append(f"{counted(unknown, 'call')} of unknown direction left out{whose}.")
     if nameless := coverage.agent_not_told_by:
         parts.append(f"Calls of {', '.join(nameless)} name no agent, so they are not among those of an agent.")
-    if missing := coverage.missing_transcripts:
+    if (missing := coverage.missing_transcripts) and heard:
         why = "; ".join(f"{calls} {reason}" for reason, calls in missing.reasons.items())
         parts.append(f"{counted(missing.count, 'call')} without a transcript: {why}.")
     return " ".join(parts)

@@ -148,7 +148,7 @@ def _answer(app: App, question: Asked, group_by: tuple[Dimension, ...]) -> CallT
         f"No calls {asked_words(question, app.zone)}. {widen(question.narrowing)}" if not total else "",
         *(_line(part) for part in parts[:fit]),
         f"{len(parts) - fit} groups are left out; narrow the window or filters." if fit < len(parts) else "",
-        coverage_words(coverage),
+        coverage_words(coverage, heard=False),
     ]
     return answer(structured, facts)
 

@@ -365,7 +365,7 @@ def action_quotes(actions: Sequence[ActionPart]) -> list[str]:
 def _call_lines(part: WholeCallPart) -> list[str]:
     known = [
         ("direction", part.direction if part.direction != "unknown" else None),
-        ("status", part.status + (f" ({part.vendor_status})" if part.vendor_status else "")),
+        ("status", part.status + (f" ({part.vendor_status})" if part.vendor_status not in (None, part.status) else "")),
         ("end reason", part.end_reason),
         ("SIP status", in_words(part.sip_status_code)),
         ("from", part.from_number),

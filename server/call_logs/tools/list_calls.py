@@ -132,7 +132,7 @@ def _answer(
         _headline(app, question, page, sort, fit, first=after is None),
         *(line for line, _ in shown[:fit]),
         f"next_cursor: {cursor}" if cursor else "",
-        coverage_words(coverage),
+        coverage_words(coverage, heard=False),
     ]
     quotes = [f"{part.id}: {short(part.summary, 160)}" for _, part in shown[:fit] if part.summary]
     return answer(structured, facts, quotes)
