@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from call_logs.model import Call, Speaker, Turn
 from call_logs.store import Filter
 from call_logs.store.query import MAX_TERMS, Query, Term, parse
 from call_logs.store.sqlite import SQLiteStore
-from call_logs.store.words import TURN, fold, numbers, tokens, words
+from call_logs.store.words import TURN, fold, tokens, words
 
 SCRIPTS = (
     "aZé ñẹ̀ọ́ß'’-\"*^{}:()|+¶_\x00\t\n0123456789०५४½²मुझेफ़ोन退款解約かなガ・ภาษา฿한국어عربيةآأעִבְרִית🎉👩‍👧\u202e\ufeff𝐑ﬁŉİı"
@@ -113,24 +114,153 @@ def test_symbols_between_letters_are_no_words() -> None:
     assert words("฿500 フォー・シーズンズ ¶ _ ॰ 🎉") == ["500", *"フォーシーズンズ"]
 
 
-def test_numbers_in_groups_are_found_joined() -> None:
-    assert numbers("555-010-4477") == ["5550104477"]
-    assert {"5550104477", "3455501044"} <= set(numbers("call (555) 010-4477 or +34 555.010.44"))
-    assert tokens("It is 555-010-4477.") == ["it", "is", "555", "010", "4477", "5550104477"]
-    assert tokens("It is 5550104477.") == ["it", "is", "5550104477"]
+# Numbers, codes, names and addresses
+
+
+def finds(query: str, said: str) -> bool:
+    """Whether each part of the query stands in the turn in one of its ways."""
+    text = f" {' '.join(tokens(said))} "
+    return all(
+        any(f" {' '.join(term.tokens)}{'' if term.prefix else ' '}" in text for term in part)
+        for part in parse(query).required
+    )
+
+
+SAME = {
+    "phone": [
+        "555-0122",
+        "555 0122",
+        "five five five, oh one double two",
+        "5 5 5 0 1 2 2",
+        "five five five dash zero one two two",
+        "triple five oh one twenty two",
+        "cinco cinco cinco cero uno dos dos",
+        "cinco cinco cinco guión cero uno veintidós",
+        "５５５－０１２２",
+        "٥٥٥ ٠١٢٢",
+    ],
+    "phone with area": [
+        "(206) 555-0122",
+        "206.555.0122",
+        "2065550122",
+        "two oh six, five five five, oh one two two",
+        "206 five five five 0122",
+        "dos cero seis cinco cinco cinco cero uno doble dos",
+    ],
+    "order": ["882417", "8 8 2 4 1 7", "882-417", "eight eight two, four one seven", "88 24 17", "ocho ocho dos cuatro uno siete"],
+    "order with a letter": ["E-882417", "E882417", "E 882417", "e eight eight two four one seven", "E, 8 8 2 4 1 7", "#E-882-417"],
+    "order with letters": ["LD-20418", "LD20418", "L D two oh four one eight", "L-D-2-0-4-1-8"],
+    "postcode": ["K1A 0B6", "K1A0B6", "k one a zero b six"],
+    "address": [
+        "ana.lopez@example.com",
+        "Ana.Lopez@Example.COM",
+        "ana dot lopez at example dot com",
+        "a n a dot l o p e z at example dot com",
+        "A-N-A punto lopez arroba example punto com",
+        "ana, period, L-O-P-E-Z, at example dot com",
+        "ana.lópez arroba example.com",
+    ],
+    "address with digits": [
+        "ana_lopez22@example.co.uk",
+        "ana underscore lopez twenty two at example dot co dot uk",
+        "ana guion bajo lopez dos dos arroba example punto co punto uk",
+    ],
+    "name": ["Lopez", "L-O-P-E-Z", "l o p e z", "L, O, P, E, Z", "L as in Lima O P E Z", "L de Lima, O, P, E, Z"],
+    "name with a double letter": ["Wallace", "W-A-double L-A-C-E", "w a l l a c e"],
+    "site": ["example.com", "www.example.com", "example dot com", "www punto example punto com"],
+    "price": ["$1,299", "1299", "$1,299.00"],
+    "hundreds": ["331", "three hundred thirty-one", "three hundred and thirty one"],
+    "hyphen": ["e-mail", "email", "E-mail"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_however_it_is_said_it_is_found_however_it_is_asked(name: str) -> None:
+    for said in SAME[name]:
+        for asked in SAME[name]:
+            assert finds(asked, f"Well, it is {said}, please."), (asked, said)
+            assert finds(f"refund {asked}", f"Refund, that is {said}. Thanks."), (asked, said)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("0122", "five five five oh one two two"),
+        ("555-0122", "(206) 555-0122"),
+        ("5550122", "206 555 0122"),
+        ("8824*", "e eight eight two four one seven"),
+        ("882417", "order E882417"),
+        ("882417", "e eight eight two four one seven"),
+        ("lopez", "ana dot l o p e z at example dot com"),
+        ("lopez@example.com", "ana dot lopez at example dot com"),
+        ("@example.com", "ana dot lopez at example dot com"),
+        ("example.com", "A-N-A arroba example punto com"),
+        ("ana.lopez@example.com", "my e-mail is ana lopez at example dot com"),
+        ("analopez@example.com", "it's ana lopez at example dot com"),
+        ("4417", "[card ending 4417]"),
+        ("214", "extension two one four"),
+    ],
+)
+def test_who_knows_a_part_finds_it(asked: str, said: str) -> None:
+    assert finds(asked, said)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("4999", "It is $49.99"),
+        ("330", "at 3:30"),
+        ("330", "at 3:30 pm"),
+        ("4999", "49,99 euros"),
+        ("10122026", "on 10/12/2026"),
+        ("203", "dos o tres"),
+        ("203", "two or three"),
+        ("5550123", "five five five oh one two two"),
+        ("555-0123", "555-0122 and 555-0124"),
+        ("ana@example.com", "hanna@example.com"),
+        ("lopez", "l o p"),
+        ("fortyone", "forty-one"),
+        ("examplecom", "for example. Come in"),
+        ("homeso", "look at home.So"),
+        ("whatdotcom", "look at that dot"),
+    ],
+)
+def test_what_only_looks_like_a_number_or_an_address_is_none(asked: str, said: str) -> None:
+    assert not finds(asked, said)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("49.99", "$49.99"),
+        ("$49.99", "it is 49.99."),
+        ("3:30", "at 3:30 pm"),
+        ("1299.00", "$1,299.00"),
+        ("1,299.00", "1299.00"),
+    ],
+)
+def test_amounts_and_times_are_found_as_written(asked: str, said: str) -> None:
+    assert finds(asked, said)
 
 
 def test_two_numbers_in_a_row_are_both_found_joined() -> None:
     assert {"5550104477", "5550104478"} <= set(tokens("555-010-4477 555-010-4478"))
     assert "5550104477" in tokens("555-010-4477 2 times")
+    assert "5550104477" in tokens("555-010-4477, 7")
 
 
-def test_wide_digits_are_digits() -> None:
-    assert "5550104477" in tokens("５５５－０１０－４４７７")
+def test_endless_digits_are_not_joined_as_a_whole() -> None:
+    assert "12345678901234567" not in tokens("1234 5678 9012 34567")
+    assert tokens("1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6") == words("1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6")
 
 
-def test_short_and_endless_digit_groups_are_not_joined() -> None:
-    assert numbers("12-34 at 5 and 1234 5678 9012 3456") == []
+@pytest.mark.parametrize(
+    "endless", ["1 a ", "double ", "a@b.", "a dot ", "five ", "1-", "l as in ", "at ", "1.", "a b 5 "]
+)
+def test_a_turn_without_end_is_read_in_good_time(endless: str) -> None:
+    began = process_time()
+    assert len(tokens(endless * 20_000)) <= 20_000 * 5 + 50
+    assert process_time() - began < 5
 
 
 @given(TEXTS)
@@ -174,8 +304,8 @@ def word(token: str) -> Term:
     return Term((token,), inflected=True)
 
 
-def test_a_word_of_several_words_is_a_phrase() -> None:
-    assert one("e-mail") == Term(("e", "mail"))
+def test_a_word_of_several_words_is_a_phrase_and_with_a_hyphen_a_word_too() -> None:
+    assert parse("e-mail").required == ((Term(("e", "mail")), word("email")),)
     assert one("退款") == Term(("退", "款"))
 
 
@@ -200,7 +330,7 @@ def test_lower_case_or_is_a_word() -> None:
 def test_minus_excludes_a_word_or_a_phrase_but_not_within_a_word() -> None:
     query = parse('refund -test -"wrong number" pre-paid')
     assert query.excluded == (word("test"), Term(("wrong", "number")))
-    assert query.required == ((word("refund"),), (Term(("pre", "paid")),))
+    assert query.required == ((word("refund"),), (Term(("pre", "paid")), word("prepaid")))
     assert word("test") not in query.terms
     assert not parse('"duplicate charge"-back').excluded
 
@@ -216,7 +346,33 @@ def test_a_star_makes_a_prefix_of_three_letters_or_more() -> None:
 
 def test_a_number_in_groups_is_looked_for_joined_as_well() -> None:
     assert parse("555-010-4477").required == ((Term(("555", "010", "4477")), Term(("5550104477",))),)
+    assert parse('"555-010-4477"').required == parse("555-010-4477").required
     assert parse("-555-010-4477 x").excluded == (Term(("555", "010", "4477")), Term(("5550104477",)))
+    assert parse("555-01*").required == ((Term(("555", "01"), prefix=True), Term(("55501",), prefix=True)),)
+
+
+def test_what_is_spelled_is_one_part_and_what_is_beside_it_others() -> None:
+    query = parse("refund OR five five five oh one double two invoice")
+    assert query.required == (
+        (word("refund"), Term(tuple(words("five five five oh one double two"))), Term(("5550122",))),
+        (word("invoice"),),
+    )
+    assert parse("5 5 5 0 1 2 2 -5 5 5").excluded == (Term(("5",)),)
+
+
+def test_figures_in_groups_may_be_apart() -> None:
+    assert parse("2024 2025").required == (
+        (Term(("2024",)), Term(("20242025",))),
+        (Term(("2025",)), Term(("20242025",))),
+    )
+
+
+def test_an_address_within_a_longer_piece_is_not_looked_for_alone() -> None:
+    assert one("http://example.com/?a=b").tokens == ("http", "example", "com", "a", "b")
+
+
+def test_a_quoted_word_is_exact() -> None:
+    assert parse('"refund"').required == ((Term(("refund",)),),)
 
 
 def test_more_words_than_the_most_are_left_out_and_the_reader_is_told() -> None:
