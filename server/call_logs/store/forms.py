@@ -139,10 +139,17 @@ _ACCENTS = (
 
 
 def languages(said: Collection[str]) -> tuple[str, ...]:
-    """The languages that these words (tokens) are of, told by the function words among them; often one, or none."""
+    """The languages that these words (tokens) are of, told by the function words among them; often one, or none.
+
+    A second one counts where it has several, and not many fewer than the first.
+    """
     found = {language: len(_FUNCTION[language].intersection(said)) for language in LANGUAGES}
     most = max(found.values())
-    return tuple(name for name, count in found.items() if count >= _LEAST_FAMILIAR and count * 3 >= most)
+    return tuple(
+        name
+        for name, count in found.items()
+        if count and (count == most or (count >= _LEAST_FAMILIAR and count * 3 >= most))
+    )
 
 
 def may_vary(token: str) -> bool:

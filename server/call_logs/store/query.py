@@ -16,7 +16,7 @@ look for is refused.
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, islice
 from typing import NamedTuple
 
@@ -41,13 +41,15 @@ _PIECE = re.compile(r'(?P<not>(?<!\S)-)?(?:"(?P<phrase>[^"]*)(?:"|$)|(?P<word>[^
 class Term:
     """A word or phrase: its tokens in order. `prefix`: the last token may go on.
 
-    `inflected`: a plain word, of which other forms count as well; a store fills in `forms`, those that it holds.
+    `inflected`: a plain word, of which other forms count as well; a store fills in `forms`, those that it holds. `part`
+    tells, of `Query.terms`, which of them are alternatives to each other.
     """
 
     tokens: tuple[str, ...]
     prefix: bool = False
     inflected: bool = False
     forms: tuple[str, ...] = ()
+    part: int = field(default=0, compare=False)
 
     @property
     def spellings(self) -> tuple[tuple[str, ...], ...]:
@@ -69,7 +71,9 @@ class Query:
     @property
     def terms(self) -> tuple[Term, ...]:
         """All terms that a hit may contain."""
-        return tuple(term for alternatives in self.required for term in alternatives)
+        return tuple(
+            replace(term, part=part) for part, alternatives in enumerate(self.required) for term in alternatives
+        )
 
     def with_forms(self, forms_of: Callable[[Sequence[str]], dict[str, tuple[str, ...]]]) -> "Query":
         """The query with the other forms of its plain words filled in; `forms_of` knows those of the index."""
