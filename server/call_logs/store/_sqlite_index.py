@@ -31,7 +31,10 @@ DAY = SLOTS * 86400
 
 MOST_KNOWN = 200_000
 _FREED = {"content": 2000, "data": 500, "docsize": 5000}
-"""Rows of a dropped index's tables that one step frees."""
+"""Rows of a replaced index's tables that one step frees."""
+
+_STRUCTURE = 10
+"""The last of the index's records about itself, in its table of data."""
 
 
 class Known:
@@ -295,7 +298,9 @@ def _switch(db: sqlite3.Connection) -> None:
 def _free(db: sqlite3.Connection) -> None:
     """A step towards dropping the index that was replaced; at once it would keep others waiting."""
     for table, rows in _FREED.items():
-        freed = db.execute(f"DELETE FROM words_old_{table} WHERE id IN (SELECT id FROM words_old_{table} LIMIT {rows})")
+        # The index's first records (its structure) stay: it could not be opened, and so not dropped, without.
+        kept = f"FROM words_old_{table} WHERE id > {_STRUCTURE if table == 'data' else 0}"
+        freed = db.execute(f"DELETE {kept} AND id IN (SELECT id {kept} LIMIT {rows})")
         if freed.rowcount:
             return
     db.execute("DROP TABLE words_old")
