@@ -40,6 +40,7 @@ _SIMILAR = {
     for other in letters
     if one != other
 }
+_LEAST_TELLING = 2  # "a" and "no" are words of several languages
 _LEAST_FAMILIAR = 3
 
 _FUNCTION_WORDS = {
@@ -148,7 +149,7 @@ def languages(said: Collection[str]) -> tuple[str, ...]:
     return tuple(
         name
         for name, count in found.items()
-        if count and (count == most or (count >= _LEAST_FAMILIAR and count * 3 >= most))
+        if count >= _LEAST_TELLING and (count == most or (count >= _LEAST_FAMILIAR and count * 3 >= most))
     )
 
 

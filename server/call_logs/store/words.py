@@ -29,8 +29,8 @@ _SYMBOLS = (  # punctuation and symbols within those two
     "\u104a-\u104f\u109e\u109f\u17d4-\u17d6\u17d8-\u17db\u309b\u309c\u30a0\u30fb"
 )
 _TOKEN = re.compile(f"(?![{_SYMBOLS}])[{_BY_CHARACTER}]|(?:[^\\W_{_BY_CHARACTER}]|(?![{_SYMBOLS}])[{_SIGNS}])+")
-_PLAIN = re.compile("[a-z0-9]+")  # the same for ASCII, three times as fast
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
+_SPACED = {code: " " for code in range(128) if not chr(code).isalnum()}
 
 
 def fold(text: str) -> str:
@@ -51,7 +51,8 @@ def words(text: str) -> list[str]:
 
 
 def _words(folded: str) -> list[str]:
-    return (_PLAIN if folded.isascii() else _TOKEN).findall(folded)
+    # The same words, four times as fast: most of what is said is plain ASCII.
+    return folded.translate(_SPACED).split() if folded.isascii() else _TOKEN.findall(folded)
 
 
 def tokens(text: str) -> list[str]:
