@@ -171,6 +171,7 @@ def test_a_word_that_nobody_misspelled_brings_none() -> None:
 def test_letters_that_changed_places_count_once_and_the_likeliest_comes_first() -> None:
     assert close("refudn", ["refuse", "refund", "refunds", "refuel"])[0] == "refund"
     assert close("adress", ["dress", "address", "advice"]) == ("address", "dress")
+    assert close("acount", ["amount", "account"]) == ("account", "amount")
     assert close("refund", ["refund"]) == ()
     assert len(close("cancle", ["cancel", "candle", "cancels", "cance", "cable"])) == MOST_CLOSE
 

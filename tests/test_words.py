@@ -219,6 +219,7 @@ def test_who_knows_a_part_finds_it(asked: str, said: str) -> None:
         ("10122026", "on 10/12/2026"),
         ("203", "dos o tres"),
         ("203", "two or three"),
+        ("10203", "uno o dos o tres"),
         ("5550123", "five five five oh one two two"),
         ("555-0123", "555-0122 and 555-0124"),
         ("ana@example.com", "hanna@example.com"),
@@ -327,6 +328,10 @@ def test_dangling_operators_are_left_out(query: str) -> None:
     assert parse(query) == Query(((word("refund"),),))
 
 
+def test_a_word_asked_twice_is_asked_once() -> None:
+    assert parse("refund card refund") == parse("refund card")
+
+
 def test_lower_case_or_is_a_word() -> None:
     assert len(parse("now or never").required) == 3
 
@@ -362,6 +367,16 @@ def test_what_is_spelled_is_one_part_and_what_is_beside_it_others() -> None:
         (word("invoice"),),
     )
     assert parse("5 5 5 0 1 2 2 -5 5 5").excluded == (Term(("5",)),)
+
+
+def test_a_name_and_a_number_that_are_spelled_are_both_required() -> None:
+    assert finds("l o p e z 5 5 5 0 1 2 2", "555-0122 is Lopez")
+    assert not finds("l o p e z 5 5 5 0 1 2 2", "it is Lopez")
+    assert not finds("l o p e z 5 5 5 0 1 2 2", "it is 555-0122")
+
+
+def test_what_of_a_spelled_query_is_left_out_is_told() -> None:
+    assert parse("5 " * 200).notes == parse("word " * 40).notes != ()
 
 
 def test_figures_in_groups_may_be_apart() -> None:
@@ -555,9 +570,16 @@ def test_the_words_as_a_phrase_go_first_however_many_newer_calls_hold_them_other
 
 
 def test_the_word_itself_goes_before_another_form_of_it() -> None:
-    assert best("refund please", f"refund please {FILLER}", f"refunded please {FILLER}", forms=("refunded",)) == 0
-    assert best("refund", f"refund {FILLER}", f"refunded {FILLER}", forms=("refunded", "refunds")) == 0
-    assert best("refund please", f"{FILLER} refunded please", f"refund {FILLER} please", forms=("refunded",)) == 0
+    forms = ("refunded", "refunds")
+    assert best("refund please", f"refund please {FILLER} okay", f"refunded please {FILLER}", forms=forms) == 0
+    assert best("refund", f"refund {FILLER} okay", f"refunded {FILLER}", forms=forms) == 0
+    assert best("refund please", f"{FILLER} refunded please", f"refund {FILLER} please", forms=forms) == 0
+
+
+def test_another_form_goes_before_none() -> None:
+    assert best("refund", f"refunded {FILLER}", FILLER, forms=("refunded", "refunds")) == 0
+    assert best("pay", f"paid {FILLER}", FILLER, forms=("paid",)) == 0
+    assert best("refund", f"refunded refunds {FILLER}", f"refund {FILLER}", forms=("refunded", "refunds")) == 0
 
 
 def test_alternatives_need_not_stand_together() -> None:

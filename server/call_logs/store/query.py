@@ -31,6 +31,7 @@ _QUOTES = dict.fromkeys(map(ord, "\u201c\u201d\u201e\xab\xbb\uff02\u301d\u301e")
 _OPERATORS = ("OR", "|", "AND")
 _TWO = 2
 _MOST_PIECES = 4 * MAX_TERMS
+_CUT = f"Only the first {MAX_TERMS} words of the query were searched."
 _HYPHENATED = re.compile("[^\\W\\d_]+-[^\\W\\d_]{2,}")
 _AMOUNT = re.compile(r"\D?(\d{1,3})(\d{3})[.,](\d\d)")  # said or written 1,299.00
 _CODE = re.compile(r"([A-Za-z]{1,4})(\d{2,15})")
@@ -97,7 +98,7 @@ def parse(text: str) -> Query:
     notes: list[str] = []
     for count, part in enumerate(_parts(text, notes)):
         if count == MAX_TERMS:
-            notes.append(f"Only the first {MAX_TERMS} words of the query were searched.")
+            notes.append(_CUT)
             break
         if part.excluded:
             excluded.extend(part.alternatives)
@@ -123,14 +124,16 @@ def _parts(text: str, notes: list[str]) -> Iterator[_Part]:
     """What the query asks for, one after the other; plain words that stand together are read together."""
     plain: list[str] = []
     joined_by_or = False
-    pieces = islice(_PIECE.finditer(text.translate(_QUOTES)), _MOST_PIECES)
+    pieces = list(islice(_PIECE.finditer(text.translate(_QUOTES)), _MOST_PIECES + 1))
+    if len(pieces) > _MOST_PIECES:
+        notes.append(_CUT)
 
     def together() -> Iterator[_Part]:
         for n, alternatives in enumerate(_plain(plain)):
             yield _Part(alternatives, excluded=False, joined_by_or=joined_by_or and not n)
         plain.clear()
 
-    for piece in pieces:
+    for piece in pieces[:_MOST_PIECES]:
         word, excluded = piece["word"], bool(piece["not"])
         if word in _OPERATORS:
             yield from together()
@@ -188,7 +191,7 @@ def _plain(pieces: Sequence[str]) -> Iterator[tuple[Term, ...]]:
             for n in range(first, last):
                 grouped.setdefault(n, []).extend(span.whole)
         elif _is_all(span, " ".join(folded), begins[first], begins[last]) and not any(
-            begin < last and first < end for begin, (end, _) in spelled.items() if begin != first
+            begin < last and first < end for begin, (end, _) in spelled.items() if (begin, end) != (first, last)
         ):
             spelled.setdefault(first, (last, []))[1].extend(span.whole)
     n = 0

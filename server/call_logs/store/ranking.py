@@ -121,8 +121,6 @@ def _together(turn: str, spelled: Mapping[Weighted, str], terms: Sequence[Weight
     parts: dict[int, str] = {}
     for term, spelling in spelled.items():
         parts.setdefault(term.part, spelling)
-    if len(parts) == 1:
-        return 0.0
     weights: dict[int, float] = {}
     for term in terms:
         weights[term.part] = max(weights.get(term.part, 0.0), term.weight)

@@ -58,6 +58,7 @@ _THOUSANDS, _DECIMALS, _TENS_LENGTH = 3, 2, 2
 _ATOM = re.compile("[a-z0-9]+")
 _GAP = re.compile(r"[\s().,;+#*_\u2026\u2010-\u2015-]{0,6}")
 _CODE = re.compile("([a-z]{1,4})([0-9]{4,15})")
+_IN_TURNS = re.compile("[0-9][a-z]")
 _FIGURE = re.compile("[0-9@]")
 _WITHIN = re.compile(r"\.[a-z]")
 _WEAK = frozenset((*_DIGITS, *_TIMES, *"bcdfghjklmnpqrstvwxz"))
@@ -326,7 +327,7 @@ def _number(items: Sequence[_Item], groups: Sequence[str], *, one_by_one: bool) 
 
 def _names(run: Sequence[_Item]) -> Iterator[Span]:
     for start, end in _stretches(run, digits=False):
-        letters = "".join(item.value for item in run[start:end])
+        letters = _joined(run[start:end])
         if _FEWEST_SPELLED <= len(letters) <= _MOST_LETTERS and end - start > 1:
             rest = letters[1:] if letters[0] in _WORDS_TOO and len(letters) > _FEWEST_SPELLED else ""
             yield Span(run[start].start, run[end - 1].end, (letters,), (rest,) if rest else ())
@@ -338,18 +339,20 @@ def _codes(run: Sequence[_Item]) -> Iterator[Span]:
     letters_before = {last: first for first, last in _stretches(run, digits=False)}
     in_figures = any(item.is_figures for item in run)
     for start, end in _stretches(run, digits=True):
-        before = letters_before.get(start)
-        digits = "".join(item.value for item in run[start:end])
-        if before is None or not _FEWEST_SPELLED <= len(digits) <= _MOST:
+        before = letters_before.get(start, start)
+        letters, digits = _joined(run[before:start]), _joined(run[start:end])
+        if not 0 < len(letters) <= _MOST_PREFIX or not _FEWEST_SPELLED <= len(digits) <= _MOST:
             continue
-        before = max(before, start - _MOST_PREFIX)
-        letters = "".join(item.value for item in run[before:start])
         whole = (letters + digits, digits) if len(digits) >= _TELLING else (letters + digits,)
         parts = (letters[-1] + digits,) if len(letters) > 1 else ()
         yield Span(run[before].start, run[end - 1].end, whole, parts, in_figures)
-    code = "".join(item.value for item in run)
-    if len(run) > 1 and _FEWEST <= len(code) <= _MOST and not (code.isdigit() or code.isalpha()):
+    code = _joined(run)
+    if len(run) > 1 and _FEWEST <= len(code) <= _MOST and _IN_TURNS.search(code):
         yield Span(run[0].start, run[-1].end, (code,), (), in_figures)
+
+
+def _joined(items: Sequence[_Item]) -> str:
+    return "".join(item.value for item in items)
 
 
 def _written_codes(atoms: Sequence[_Atom]) -> Iterator[Span]:
