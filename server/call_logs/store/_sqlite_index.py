@@ -6,10 +6,10 @@ an older tokeniser than the index leaves the call's key in `stale`, to be indexe
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set as AbstractSet
 
 from call_logs.model import Call, Turn
-from call_logs.store.forms import languages, may_vary, stem
+from call_logs.store.forms import may_vary, vocabulary
 from call_logs.store.parts import parts_of, turns_of, unpacked
 from call_logs.store.words import TOKENISER_VERSION, TURN, tokens
 
@@ -52,9 +52,9 @@ class Known:
             self._words = {}
         self._as_of = as_of
 
-    def new(self, language: str, said: set[str]) -> set[str]:
+    def new(self, language: str, said: AbstractSet[str]) -> set[str]:
         """Those words that are not known, which are from here on once the transaction is kept."""
-        new = said.difference(self._words.get(language, ()), self._fresh.get(language, ()))
+        new = set(said).difference(self._words.get(language, ()), self._fresh.get(language, ()))
         new = {word for word in new if may_vary(word)}
         self._fresh.setdefault(language, set()).update(new)
         return new
@@ -157,11 +157,7 @@ def insert(db: sqlite3.Connection, suffix: str, key: int, columns: Sequence[str]
 
 def learn(db: sqlite3.Connection, suffix: str, said: set[str], known: Known) -> None:
     """Keep those of a call's words that are not known."""
-    rows = [
-        (word, language, stem(language, word) if language else word)
-        for language in languages(said) or ("",)
-        for word in known.new(language, said)
-    ]
+    rows = list(vocabulary(said, known.new))
     if rows:
         db.executemany(f"INSERT OR IGNORE INTO vocabulary{suffix} VALUES(?, ?, ?)", rows)
 

@@ -198,7 +198,7 @@ def forms_of(db: sqlite3.Connection, words: Sequence[str]) -> dict[str, tuple[st
             language for (language,) in db.execute("SELECT language FROM vocabulary WHERE word = ?", (word,)).fetchall()
         ]
         others: dict[str, None] = {}
-        for language in [name for name in said_in if name] or LANGUAGES:
+        for language in said_in or LANGUAGES:
             same = db.execute(
                 "SELECT word FROM vocabulary WHERE language = ? AND stem = ? AND word <> ? ORDER BY length(word), word",
                 (language, stem(language, word), word),

@@ -8,7 +8,7 @@ import functools
 import heapq
 import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set as AbstractSet
 from typing import Protocol
 
 LANGUAGES = ("en", "es")
@@ -40,7 +40,6 @@ _SIMILAR = {
     for other in letters
     if one != other
 }
-_LEAST_TELLING = 2  # "a" and "no" are words of several languages
 _LEAST_FAMILIAR = 3
 
 _FUNCTION_WORDS = {
@@ -149,7 +148,7 @@ def languages(said: Collection[str]) -> tuple[str, ...]:
     return tuple(
         name
         for name, count in found.items()
-        if count >= _LEAST_TELLING and (count == most or (count >= _LEAST_FAMILIAR and count * 3 >= most))
+        if count and (count == most or (count >= _LEAST_FAMILIAR and count * 3 >= most))
     )
 
 
@@ -208,10 +207,15 @@ def _stemmers() -> dict[str, _Stemmer]:
     return {"en": snowballstemmer.stemmer("english"), "es": snowballstemmer.stemmer("spanish")}  # pyright: ignore[reportUnknownMemberType] - as above
 
 
-def vocabulary(said: Collection[str]) -> Iterable[tuple[str, str, str]]:
-    """(word, language, stem) of each of these tokens that may vary; in every language where none can be told."""
+def vocabulary(
+    said: AbstractSet[str], new: Callable[[str, AbstractSet[str]], Iterable[str]] = lambda _language, said: said
+) -> Iterator[tuple[str, str, str]]:
+    """(word, language, stem) of each of these tokens that may vary; in every language where none can be told.
+
+    `new` tells which of the tokens are not kept under a language yet.
+    """
     for language in languages(said) or LANGUAGES:
-        for token in said:
+        for token in new(language, said):
             if may_vary(token):
                 yield token, language, stem(language, token)
 
