@@ -435,9 +435,8 @@ CHARACTERS = 240
 
 
 def trimmed(text: str) -> str:
-    """The text with a plain mark, without cursors, and cut where it is long."""
+    """The text with a plain mark, and cut where it is long."""
     text = FENCE.sub(lambda found: f"<<<quotes MARK\n{found[2]}\nMARK quotes>>>", text)
-    text = re.sub(r"\beyJ[\w-]{20,}", "CURSOR", text)
     lines = [line if len(line) <= CHARACTERS else f"{line[:CHARACTERS]} […]" for line in text.splitlines()]
     if len(lines) > LINES:
         lines = [*lines[: LINES - 4], f"[… {len(lines) - LINES + 1} lines …]", *lines[-3:]]
