@@ -16,7 +16,7 @@ MADRID = ZoneInfo("Europe/Madrid")
 KOLKATA = ZoneInfo("Asia/Kolkata")
 LORD_HOWE = ZoneInfo("Australia/Lord_Howe")
 ZONES = [NEW_YORK, MADRID, KOLKATA, LORD_HOWE, ZoneInfo("UTC"), ZoneInfo("America/Sao_Paulo")]
-PERIODS = ["today", "yesterday", "this week", "last week", "this month", "last month"]
+PERIODS = ["3 days ago", "today", "yesterday", "this week", "last week", "this month", "last month"]
 NOW = datetime(2026, 11, 19, 14, 50, tzinfo=NEW_YORK)  # a Thursday
 
 
@@ -57,6 +57,9 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         ("this month", at(2026, 11, 1), at(2026, 12, 1)),
         ("last month", at(2026, 10, 1), at(2026, 11, 1)),
         ("2026-11-19", at(2026, 11, 19), at(2026, 11, 20)),
+        ("2 days ago", at(2026, 11, 17), at(2026, 11, 18)),
+        ("last 30 minutes", at(2026, 11, 19, 14, 20), at(2026, 11, 19, 14, 50)),
+        ("last 9 months", at(2026, 2, 19, 14, 50), at(2026, 11, 19, 14, 50)),
         ("last 3 days", at(2026, 11, 16, 14, 50), at(2026, 11, 19, 14, 50)),
         ("past 2 weeks", at(2026, 11, 5, 14, 50), at(2026, 11, 19, 14, 50)),
         ("last 36 hours", at(2026, 11, 18, 2, 50), at(2026, 11, 19, 14, 50)),
@@ -86,6 +89,11 @@ def test_a_period_as_since_and_until_is_that_period(phrase: str, since: datetime
 def test_a_moment_is_read_in_the_zone_or_with_its_offset(text: str, moment: datetime) -> None:
     assert window(text) == Window(moment, None)
     assert window(None, text) == Window(None, moment)
+
+
+def test_a_month_earlier_than_a_31st_is_the_last_day_of_that_month() -> None:
+    assert window("last 1 month", now=at(2026, 3, 31, 8)).since == at(2026, 2, 28, 8)
+    assert window("last 13 months", now=at(2026, 3, 31, 8)).since == at(2025, 2, 28, 8)
 
 
 def test_nothing_given_is_open_on_both_sides() -> None:
@@ -145,9 +153,16 @@ def test_last_hours_are_hours_and_last_days_are_days_of_the_wall_clock() -> None
 @pytest.mark.parametrize(
     "text",
     [
-        *("tuesday", "last tuesday", "tomorrow", "next week", "last 3 months", "last 0 days", "last -1 days", "soon"),
+        *("tuesday", "last tuesday", "tomorrow", "next week", "last 0 months", "last 0 days", "last -1 days", "soon"),
         *("2026-13-01", "2026-02-30", "19/11/2026", "2026", "25:00", "2026-11-19T25:00", "\0", "last", "3 days"),
-        *("0000-01-01", "10000-01-01", "last 999999999 weeks", "last 999999999 hours", "9" * 5000),
+        *(
+            "0000-01-01",
+            "10000-01-01",
+            "last 999999999 weeks",
+            "last 999999999 months",
+            "last 999999999 hours",
+            "9" * 5000,
+        ),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_what_can(text: str) -> None:
@@ -155,7 +170,7 @@ def test_what_cannot_be_read_is_refused_with_what_can(text: str) -> None:
         with pytest.raises(BadQuery, match="ISO 8601") as refused:
             window(since, until)
         assert name in str(refused.value)
-        assert "last N hours" in str(refused.value)
+        assert "last N minutes, hours" in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -345,7 +345,8 @@ async def test_a_search_says_how_many_calls_it_could_not_hear(asking: Asking) ->
     missing = answer.body["coverage"]["missing_transcripts"]
     assert missing["count"] == 2
     assert sum(missing["reasons"].values()) == 2
-    assert "2 calls without a transcript (" in answer.text
+    assert "2 calls without a transcript: " in answer.text
+    assert answer.body["calls_searched"] == 114
     assert answer.body["coverage"]["complete"] is True
 
 

@@ -19,13 +19,12 @@ from mcp.types import (
 )
 
 from call_logs.errors import CallLogsError
-from call_logs.model import Call
-from call_logs.store import Filter, Row
+from call_logs.store import Excerpt, Filter, Row
 from call_logs.text import clean, fence, new_mark
 from call_logs.times import show, show_seconds
 from call_logs.tools import App, Ctx, app_of
 from call_logs.tools.answer import MOST_CHARACTERS, NOTICE, coverage_of, dumped, fact, transcript_uri
-from call_logs.tools.get_call import GetCall, call_of, call_part, turn_line, turn_part
+from call_logs.tools.get_call import LEAST_CHARACTERS, GetCall, call_of, call_part, excerpt, turn_line, turn_part
 
 LATEST = 50
 COMPLETIONS = 100
@@ -57,7 +56,7 @@ def _entry(app: App, row: Row) -> Resource:
 
 def register(server: MCPServer[App], app: App) -> None:
     """The three templates and their completion."""
-    templates: list[tuple[str, str, str, Callable[[App, Call], str]]] = [
+    templates: list[tuple[str, str, str, Callable[[App, Excerpt], str]]] = [
         (TEMPLATE, "Transcript", "text/plain", transcript_text),
         (f"{TEMPLATE}.json", "Transcript as JSON", "application/json", transcript_json),
         ("calls://{account}/{call}/call.json", "Call as JSON", "application/json", call_json),
@@ -75,20 +74,24 @@ def register(server: MCPServer[App], app: App) -> None:
     server.completion()(completed)
 
 
-def _reader(form: Callable[[App, Call], str]) -> Callable[..., object]:
+def _reader(form: Callable[[App, Excerpt], str]) -> Callable[..., object]:
     async def read(account: str, call: str, ctx: Ctx) -> str:
         app = app_of(ctx)
         try:
             found = await call_of(app, f"{account}/{unquote(call)}")
         except CallLogsError as error:
             raise ResourceNotFoundError(str(error)) from None
-        return clean(await anyio.to_thread.run_sync(form, app, found))
+        held = await anyio.to_thread.run_sync(excerpt, app, found.id, 1, MOST_CHARACTERS // LEAST_CHARACTERS)
+        if held is None:
+            raise ResourceNotFoundError("This call is not kept.")
+        return clean(await anyio.to_thread.run_sync(form, app, held))
 
     return read
 
 
-def transcript_text(app: App, call: Call) -> str:
+def transcript_text(app: App, held: Excerpt) -> str:
     """The turns as text between boundary lines, to the hard cap; the head says how the rest is read."""
+    call = held.call
     lines: list[str] = []
     left = ROOM
     for turn in call.turns:
@@ -100,13 +103,14 @@ def transcript_text(app: App, call: Call) -> str:
     head = f"{call.id} · {show(call.started_at, app.zone)} · {show_seconds(call.duration_seconds)}"
     if not lines:
         return f"{head}\nNo transcript."
-    rest = len(call.turns) - len(lines)
-    more = f' {rest} more: get_call with turns="{len(lines) + 1}-{len(call.turns)}".' if rest else ""
-    return f"{head}\nTurns 1-{len(lines)} of {len(call.turns)}.{more} {NOTICE}\n" + fence("\n".join(lines), new_mark())
+    rest = held.total_turns - len(lines)
+    more = f' {rest} more: get_call with turns="{len(lines) + 1}-{held.total_turns}".' if rest else ""
+    return f"{head}\nTurns 1-{len(lines)} of {held.total_turns}.{more} {NOTICE}\n" + fence("\n".join(lines), new_mark())
 
 
-def transcript_json(app: App, call: Call) -> str:
+def transcript_json(app: App, held: Excerpt) -> str:
     """The turns as `get_call` gives them."""
+    call = held.call
     parts = [turn_part(turn, MOST_CHARACTERS) for turn in call.turns]
     left, fit = ROOM, 0
     for part in parts:
@@ -114,12 +118,12 @@ def transcript_json(app: App, call: Call) -> str:
         if left < 0:
             break
         fit += 1
-    more = f"{fit + 1}-{len(parts)}" if fit < len(parts) else None
+    more = f"{fit + 1}-{held.total_turns}" if fit < held.total_turns else None
     return dumped(
         GetCall(
             call=call_part(app, call).model_copy(update={"summary": None, "extracted": None, "actions": None}),
             turns=parts[:fit],
-            total_turns=len(parts),
+            total_turns=held.total_turns,
             next_turns=more,
             coverage=coverage_of(app, Filter((call.account,), since=call.started_at, until=call.started_at)),
             notice=NOTICE,
@@ -127,13 +131,14 @@ def transcript_json(app: App, call: Call) -> str:
     )
 
 
-def call_json(app: App, call: Call) -> str:
+def call_json(app: App, held: Excerpt) -> str:
     """Everything about the call but its turns."""
+    call = held.call
     return dumped(
         GetCall(
             call=call_part(app, call),
             turns=[],
-            total_turns=len(call.turns),
+            total_turns=held.total_turns,
             coverage=coverage_of(app, Filter((call.account,), since=call.started_at, until=call.started_at)),
             notice=NOTICE,
         )
@@ -146,13 +151,20 @@ async def complete(
     argument: CompletionArgument,
     context: CompletionContext | None,
 ) -> Completion | None:
-    """Accounts, and the latest calls of the chosen account."""
-    if argument.name == "account":
-        return Completion(values=[name for name in app.sync.names if name.startswith(argument.value)])
+    """Accounts, agents, and the latest calls: of the chosen account for a template, as whole ids for a prompt."""
+    typed = argument.value
     chosen = (context.arguments or {}).get("account") if context else None
-    if argument.name != "call" or not isinstance(ref, ResourceTemplateReference):
+    names = [name for name in app.sync.names if chosen in (None, "", name, app.sync.account(name).provider.slug)]
+    if argument.name == "account":
+        return Completion(values=[name for name in app.sync.names if name.startswith(typed)])
+    if argument.name == "agent":
+        rows = await anyio.to_thread.run_sync(app.store.agents, app.sync.readable(names))
+        known = dict.fromkeys(fact(row.name or row.agent_id) or "" for row in rows)
+        values = [name for name in known if typed.casefold() in name.casefold()]
+        return Completion(values=values[:COMPLETIONS], total=len(values), has_more=len(values) > COMPLETIONS)
+    if argument.name not in ("call", "call_id"):
         return None
-    which = Filter(app.sync.readable(name for name in app.sync.names if chosen in (None, name)))
+    which = Filter(app.sync.readable(names))
     page = await anyio.to_thread.run_sync(lambda: app.store.list_calls(which, limit=COMPLETIONS))
-    values = [row.vendor_call_id for row in page.rows if row.vendor_call_id.startswith(argument.value)]
-    return Completion(values=values, total=page.total, has_more=page.more)
+    ids = [row.vendor_call_id if isinstance(ref, ResourceTemplateReference) else row.id for row in page.rows]
+    return Completion(values=[one for one in ids if one.startswith(typed)], total=page.total, has_more=page.more)

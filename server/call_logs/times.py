@@ -15,12 +15,13 @@ from call_logs.errors import BadQuery
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"([0-9]{1,15})\s*([smhdw]?)")
 
-_LAST = re.compile(r"(?:last|past) (?:([0-9]{1,9}) )?(hour|day|week)s?")
+_LAST = re.compile(r"(?:last|past) (?:([0-9]{1,9}) )?(minute|hour|day|week|month)s?")
+_AGO = re.compile(r"([0-9]{1,9}) days? ago")
 _SPACES = re.compile(r"[\s_]+|(?<=\w)-(?=\w)")
 _SPACE_BEFORE_OFFSET = re.compile(r"\s+(?=(?:Z|[+-]\d\d:?\d\d)$)")
 _ACCEPTED = (
-    "Give ISO 8601 (2026-11-19, 2026-11-19T14:50, 2026-11-19T14:50-05:00), or today, yesterday, this week, last week, "
-    "this month, last month, now, or last N hours, days or weeks."
+    "Give ISO 8601 (2026-11-19, 2026-11-19T14:50, 2026-11-19T14:50-05:00), or today, yesterday, N days ago, "
+    "this week, last week, this month, last month, now, or last N minutes, hours, days, weeks or months."
 )
 
 
@@ -128,11 +129,21 @@ def _phrase(text: str, zone: ZoneInfo, now: datetime) -> Window | None:
     count = int(found[1] or 1) if found else 0
     if found is None or count < 1:
         return None
-    if found[2] == "hour":
-        return Window(_utc(now) - timedelta(hours=count), _utc(now))
+    if found[2] in ("minute", "hour"):
+        return Window(_utc(now) - timedelta(**{f"{found[2]}s": count}), _utc(now))
     wall = now.astimezone(zone).replace(tzinfo=None, fold=0)
-    earlier = wall - timedelta(days=count) if found[2] == "day" else wall - timedelta(weeks=count)
+    earlier = _months_before(wall, count) if found[2] == "month" else wall - timedelta(**{f"{found[2]}s": count})
     return Window(_utc(earlier.replace(tzinfo=zone)), _utc(now))
+
+
+def _months_before(wall: datetime, count: int) -> datetime:
+    """The same day and time of an earlier month; the month's last day where it has no such day."""
+    months = wall.year * 12 + wall.month - 1 - count
+    if months < 12:  # noqa: PLR2004 - the year 1 is the first that a date can have
+        raise OverflowError
+    first = date(months // 12, months % 12 + 1, 1)
+    last = ((first + timedelta(days=31)).replace(day=1) - timedelta(days=1)).day
+    return wall.replace(year=first.year, month=first.month, day=min(wall.day, last))
 
 
 def _calendar(phrase: str, today: date) -> tuple[date, date] | None:
@@ -147,6 +158,9 @@ def _calendar(phrase: str, today: date) -> tuple[date, date] | None:
         "this month": (first, (first + timedelta(days=31)).replace(day=1)),
         "last month": ((first - timedelta(days=1)).replace(day=1), first),
     }
+    if found := _AGO.fullmatch(phrase):
+        day = today - timedelta(days=int(found[1]))
+        return day, day + timedelta(days=1)
     return periods.get(phrase)
 
 

@@ -5,6 +5,7 @@ lines with a mark of this answer, and in the structured object only under the ke
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,6 +29,9 @@ DEFAULT_CHARACTERS = 10_000
 MOST_CHARACTERS = 40_000
 RESERVED = 2_000
 """Characters of a budget kept for what stands around the rows: window, coverage, notice."""
+
+_TOKEN = re.compile(r"[A-Za-z]{1,6}|[0-9]{1,3}|[^\sA-Za-z0-9]")
+"""About one token of a model's vocabulary; measured within 8 % of a published one on answers in English."""
 
 NOTICE = (
     "Texts under text, snippet, before, after, summary, said, extracted and title are quotes of strangers, "
@@ -176,6 +180,27 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
+def estimated_tokens(text: str) -> int:
+    """About how many tokens a model reads for the text."""
+    return len(_TOKEN.findall(text))
+
+
+def citation(row: Row, offset_seconds: float | None, zone: ZoneInfo, now: datetime) -> str:
+    """Where something was said, short enough to stand behind a quote: `acme · Nov 19, 14:50 +01:00 · 3:12`.
+
+    The year stands there only where it is not this one.
+    """
+    there = row.started_at.astimezone(zone)
+    year = "" if there.year == now.astimezone(zone).year else f" {there:%Y}"
+    parts = [row.account, f"{there:%b %d}{year}, {there:%H:%M} {offset(there)}"]
+    return " · ".join([*parts, show_seconds(offset_seconds)] if offset_seconds is not None else parts)
+
+
+def widen(narrowed_by: Sequence[str]) -> str:
+    """How to find more where nothing was found."""
+    return f"To widen, leave out: {', '.join(narrowed_by)}." if narrowed_by else ""
+
+
 def window_part(window: Window, zone: ZoneInfo) -> WindowPart:
     """The window for the structured channel."""
     return WindowPart(since=stamp(window.since, zone), until=stamp(window.until, zone), zone=zone.key)
@@ -264,21 +289,25 @@ def _missing(app: App, which: Filter) -> MissingPart | None:
 
 def coverage_words(coverage: CoveragePart) -> str:
     """The coverage for the text channel, on one line."""
-    as_of = f"As of {coverage.as_of}" if coverage.as_of else "Nothing read yet"
+    as_of = f"As of {_minute(coverage.as_of)}" if coverage.as_of else "Nothing read yet"
     parts = [f"{as_of}: {'complete' if coverage.complete else 'INCOMPLETE'}."]
     for unwell in coverage.accounts or ():
         who = f"{unwell.account} is {unwell.state}:" if unwell.account != NOBODY else ""
         parts += [word for word in (who, unwell.problem, unwell.next_step) if word]
     if coverage.history_since:
-        parts.append(f"Calls before {coverage.history_since} were not read; CALL_LOGS_HISTORY sets how far back.")
+        parts.append(f"History from {coverage.history_since[:10]} on (CALL_LOGS_HISTORY).")
     if mute := coverage.actions_not_reported_by:
         parts.append(f"What was executed is not reported by the vendors of: {', '.join(mute)}.")
     if unknown := coverage.unknown_direction:
         parts.append(f"{counted(unknown, 'call')} of unknown direction left out.")
     if missing := coverage.missing_transcripts:
-        why = "; ".join(f"{reason}: {count}" for reason, count in missing.reasons.items())
-        parts.append(f"{counted(missing.count, 'call')} without a transcript ({why}).")
+        why = "; ".join(f"{calls} {reason}" for reason, calls in missing.reasons.items())
+        parts.append(f"{counted(missing.count, 'call')} without a transcript: {why}.")
     return " ".join(parts)
+
+
+def _minute(stamped: str) -> str:
+    return f"{stamped[:10]} {stamped[11:16]} {stamped[19:]}"
 
 
 # -- both channels ----------------------------------------------------------------------------------------------
@@ -299,11 +328,20 @@ def answer(structured: Part, facts: Iterable[str], quotes: Iterable[str] = ()) -
     return CallToolResult(content=[TextContent(text=clean["text"])], structured_content=clean["body"])
 
 
-def fitting(items: Sequence[T], budget: int, *forms: Callable[[T], str]) -> int:
-    """How many of the items fit into the budget in every one of their forms; at least one."""
-    left = [budget - RESERVED] * len(forms)
+def fitting(
+    items: Sequence[T],
+    budget: int,
+    *forms: Callable[[T], str],
+    reserved: int = RESERVED,
+    size: Callable[[str], int] = len,
+) -> int:
+    """How many of the items fit into the budget in every one of their forms; at least one, if there is one.
+
+    The budget and what is `reserved` of it are counted by `size`: in characters, or in tokens.
+    """
+    left = [budget - reserved] * len(forms)
     for number, item in enumerate(items):
-        left = [rest - len(form(item)) - 1 for rest, form in zip(left, forms, strict=True)]
+        left = [rest - size(form(item)) - 1 for rest, form in zip(left, forms, strict=True)]
         if min(left) < 0:
             return max(1, number)
     return len(items)

@@ -22,6 +22,7 @@ from call_logs.tools.answer import (
     dumped,
     fact,
     fitting,
+    widen,
     window_part,
     window_words,
 )
@@ -142,7 +143,8 @@ def _answer(app: App, question: Asked, group_by: tuple[Dimension, ...]) -> CallT
     )
     by = f", by {' and '.join(group_by)}" if group_by else ""
     facts = [
-        f"{counted(total, 'call')} {window_words(question.window, app.zone)}{by}:",
+        f"{counted(total, 'call')} {window_words(question.window, app.zone)}{by}:" if total else "",
+        f"No calls {window_words(question.window, app.zone)}. {widen(question.narrowed_by)}" if not total else "",
         *(_line(part) for part in parts[:fit]),
         f"{len(parts) - fit} groups are left out; narrow the window or filters." if fit < len(parts) else "",
         coverage_words(coverage),

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
+from math import ceil
 from typing import Annotated
 
 import anyio.to_thread
@@ -9,11 +11,12 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from call_logs.errors import BadQuery, CallNotFound
-from call_logs.model import Call, Scalar, Turn
+from call_logs.model import Call, Scalar, Turn, customer_number
 from call_logs.providers import NO_ACCOUNT
-from call_logs.store import Filter, Row
+from call_logs.sip import in_words
+from call_logs.store import Excerpt, Filter
 from call_logs.text import defang, short
-from call_logs.times import show, show_seconds
+from call_logs.times import show_seconds
 from call_logs.tools import App, Ctx, app_of
 from call_logs.tools.answer import (
     DEFAULT_CHARACTERS,
@@ -23,6 +26,7 @@ from call_logs.tools.answer import (
     CoveragePart,
     Part,
     answer,
+    counted,
     coverage_of,
     coverage_words,
     details_of,
@@ -39,6 +43,13 @@ AROUND = 5
 """Turns shown on either side of `around`."""
 
 EARLIER = 3
+RECENT_DAYS = 7
+MOST_RECENT = 50
+"""Earlier calls that are looked at for "4th call in 6 days"."""
+
+LEAST_CHARACTERS = 12
+"""A turn's line is at least as long."""
+
 TURN_CHARACTERS = 8_000
 """One turn longer than this is cut, and says so."""
 
@@ -99,9 +110,12 @@ class WholeCallPart(Part):
 
 
 class EarlierPart(Part):
-    """Earlier calls with the same customer."""
+    """Earlier calls with the same customer's number. This one is the `nth` in `days` days, where there were others in
+    the week before it."""
 
     total: int
+    nth: int | None = None
+    days: int | None = None
     latest: list[CallPart]
 
 
@@ -134,65 +148,91 @@ async def get_call(
         raise BadQuery("Give either turns or around, not both.")
     call = await call_of(app, call_id)
     await app.sync.detail(call)
-    return await anyio.to_thread.run_sync(_answer, app, await _held(app, call.id) or call, turns, around)
+    return await anyio.to_thread.run_sync(_answer, app, call.id, turns, around)
 
 
 async def call_of(app: App, call_id: str) -> Call:
-    """The call under this id: fresh, from the store, or else asked of the vendor once. Raises `CallNotFound`."""
+    """The call under this id without its turns: fresh, from the store, or else asked of the vendor once.
+
+    Raises `CallNotFound`.
+    """
     account, slash, vendor_call_id = call_id.strip().partition("/")
     if not slash or account not in app.sync.names:
         raise CallNotFound(
             "There is no such call id. An id is account/vendor_call_id, as list_calls and search_transcripts give it."
             + (f" Accounts: {', '.join(app.sync.names)}." if app.sync.names else f" {' '.join(NO_ACCOUNT)}")
         )
-    held = await _held(app, f"{account}/{vendor_call_id}")
-    began = held.started_at if held else None
+    call_id = f"{account}/{vendor_call_id}"
+    held = await anyio.to_thread.run_sync(excerpt, app, call_id, 1, 0)
+    began = held.call.started_at if held else None
     await app.sync.freshen([account], began, began)
-    call = await _held(app, f"{account}/{vendor_call_id}")
-    if call is None:
+    held = await anyio.to_thread.run_sync(excerpt, app, call_id, 1, 0)
+    if held is None:
         await app.sync.fetch(account, vendor_call_id)
-        call = await _held(app, f"{account}/{vendor_call_id}")
-    if call is None:
+        held = await anyio.to_thread.run_sync(excerpt, app, call_id, 1, 0)
+    if held is None:
         raise CallNotFound("This call is not kept. Use list_calls or search_transcripts to find another.")
-    return call
+    return held.call
 
 
-async def _held(app: App, call_id: str) -> Call | None:
-    return await anyio.to_thread.run_sync(app.store.call, app.sync.readable(app.sync.names), call_id)
+def excerpt(app: App, call_id: str, first: int, last: int | None) -> Excerpt | None:
+    """The call with these of its turns, if it may be read."""
+    return app.store.excerpt(app.sync.readable(app.sync.names), call_id, first, last)
 
 
-def _answer(app: App, call: Call, turns: str | None, around: int | None) -> CallToolResult:
-    first, last, budget = _range(call, turns, around)
+def _answer(app: App, call_id: str, turns: str | None, around: int | None) -> CallToolResult:
+    held = excerpt(app, call_id, 1, 0)
+    if held is None:
+        raise CallNotFound("This call is not kept. Use list_calls or search_transcripts to find another.")
+    first, last, budget = _range(held.total_turns, turns, around)
+    # A line of a turn has a dozen characters or more: no more turns than that can be shown.
+    held = excerpt(app, call_id, first, min(last, first + budget // LEAST_CHARACTERS)) or held
+    call, count = held.call, held.total_turns
     part = call_part(app, call)
-    wanted = [turn_part(turn, budget) for turn in call.turns[first - 1 : last]]
+    wanted = [turn_part(turn, budget) for turn in call.turns]
     fit = fitting(wanted, budget - len(dumped(part)), turn_line, dumped) if wanted else 0
     shown = wanted[:fit]
-    upto = last if turns not in (None, "all") or around is not None else len(call.turns)
+    upto = last if turns not in (None, "all") or around is not None else count
     following = first + fit
-    total, earlier = app.store.earlier(app.sync.readable(app.sync.names), call, EARLIER)
     legs = app.store.legs(call)
+    before = _earlier(app, call)
     coverage = coverage_of(app, Filter((call.account,), since=call.started_at, until=call.started_at))
     structured = GetCall(
         call=part,
         turns=shown,
-        total_turns=len(call.turns),
+        total_turns=count,
         next_turns=f"{following}-{upto}" if following <= upto else None,
         legs=[row_part(row, app.zone) for row in legs] or None,
-        earlier_calls=EarlierPart(total=total, latest=[row_part(row, app.zone) for row in earlier]) if total else None,
+        earlier_calls=before,
         coverage=coverage,
     )
     facts = [
         *_call_lines(part),
-        *_related_lines(app, call, legs, total, earlier),
-        _turns_line(call, shown, structured.next_turns),
+        *(["Legs:", *(row_line(row, app.zone, app.now()) for row in legs)] if legs else []),
+        _earlier_line(call, before),
+        _turns_line(count, shown, structured.next_turns),
         coverage_words(coverage),
     ]
     return answer(structured, facts, _quotes(part, shown))
 
 
-def _range(call: Call, turns: str | None, around: int | None) -> tuple[int, int, int]:
-    """First and last turn to show (from 1), and the characters there are for them. Raises `BadQuery`."""
-    count = len(call.turns)
+def _earlier(app: App, call: Call) -> EarlierPart | None:
+    total, rows = app.store.earlier(app.sync.readable(app.sync.names), call, MOST_RECENT)
+    if not total:
+        return None
+    recent = [row for row in rows if call.started_at - row.started_at <= timedelta(days=RECENT_DAYS)]
+    # Where as many as were looked at are recent, how many there were is not known.
+    told = recent and len(recent) < MOST_RECENT
+    return EarlierPart(
+        total=total,
+        nth=len(recent) + 1 if told else None,
+        days=max(1, ceil((call.started_at - recent[-1].started_at) / timedelta(days=1))) if told else None,
+        latest=[row_part(row, app.zone) for row in rows[:EARLIER]],
+    )
+
+
+def _range(count: int, turns: str | None, around: int | None) -> tuple[int, int, int]:
+    """First and last turn to show of so many (from 1), and the characters there are for them. Raises `BadQuery`."""
     if around is not None:
         if around > count:
             raise BadQuery(f"This call has {count} turns; around must be one of them.")
@@ -303,7 +343,7 @@ def _call_lines(part: WholeCallPart) -> list[str]:
         ("direction", part.direction if part.direction != "unknown" else None),
         ("status", part.status + (f" ({part.vendor_status})" if part.vendor_status else "")),
         ("end reason", part.end_reason),
-        ("SIP status", part.sip_status_code),
+        ("SIP status", in_words(part.sip_status_code)),
         ("from", part.from_number),
         ("to", part.to_number),
         ("ringing", part.ringing_at),
@@ -323,20 +363,30 @@ def _call_lines(part: WholeCallPart) -> list[str]:
     return lines
 
 
-def _related_lines(app: App, call: Call, legs: Sequence[Row], total: int, earlier: Sequence[Row]) -> list[str]:
-    lines = ["Legs:", *(row_line(row, app.zone, app.now()) for row in legs)] if legs else []
-    if total:
-        times = "1 earlier call" if total == 1 else f"{total} earlier calls"
-        lines.append(f"Same customer: {times}, the latest {show(earlier[0].started_at, app.zone)} ({earlier[0].id}).")
-    elif not call.from_number and not call.to_number:
-        lines.append("The customer's number is not known, so earlier calls cannot be told.")
-    return lines
+def _earlier_line(call: Call, before: EarlierPart | None) -> str:
+    number = customer_number(call.direction, call.from_number, call.to_number)
+    if before is not None:
+        times = counted(before.total, "earlier call")
+        nth = f"{_ordinal(before.nth)} call in {counted(before.days or 1, 'day')}; " if before.nth else ""
+        latest = before.latest[0]
+        when = f"{latest.started_at[:10]} {latest.started_at[11:16]} {latest.started_at[19:]}"
+        return f"Same customer: {nth}{times} in all, the latest {when} ({latest.id})."
+    if number is None:
+        return "The customer's number is not told, so earlier calls cannot be either."
+    if not any(character.isdecimal() for character in number):
+        return "The customer's number is withheld, so earlier calls cannot be told."
+    return "No earlier call with this customer's number is held."
 
 
-def _turns_line(call: Call, shown: Sequence[TurnPart], next_turns: str | None) -> str:
-    if not call.turns:
+def _ordinal(number: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 if number % 100 // 10 != 1 else 0, "th")
+    return f"{number}{ending}"
+
+
+def _turns_line(count: int, shown: Sequence[TurnPart], next_turns: str | None) -> str:
+    if not count:
         return "No transcript."
-    what = f"Turns {shown[0].n}-{shown[-1].n} of {len(call.turns)}."
+    what = f"Turns {shown[0].n}-{shown[-1].n} of {count}."
     return f'{what} Continue with turns="{next_turns}".' if next_turns else what
 
 

@@ -24,9 +24,11 @@ from call_logs.tools.answer import (
     fitting,
     row_line,
     row_part,
+    widen,
     window_part,
     window_words,
 )
+from call_logs.tools.cursors import read_cursor, write_cursor
 from call_logs.tools.filters import (
     AccountArg,
     ActionArg,
@@ -42,9 +44,6 @@ from call_logs.tools.filters import (
     TestsArg,
     UntilArg,
     asked,
-    check_cursor,
-    read_cursor,
-    write_cursor,
 )
 
 DEFAULT_LIMIT = 20
@@ -86,7 +85,7 @@ async def list_calls(
     `coverage` says what could not be seen; follow `next_cursor` for more.
     """
     app = app_of(ctx)
-    place = read_cursor(cursor)
+    place = read_cursor(cursor, "list_calls", 2)
     question = asked(
         app,
         account=account,
@@ -101,11 +100,10 @@ async def list_calls(
         action=action,
         include_tests=include_tests,
         include_legs=include_legs,
-        cursor=place,
+        place=place,
         own=(sort, with_summary),
     )
-    check_cursor(place, "list_calls", question, "key", "value")
-    after = (float(place["value"]), int(place["key"])) if place else None
+    after = (float(place.position[0]), int(place.position[1])) if place else None
     await app.sync.freshen(question.which.accounts, question.window.since, question.window.until)
     return await anyio.to_thread.run_sync(_answer, app, question, sort, limit, after, with_summary)
 
@@ -121,8 +119,7 @@ def _answer(
     fit = fitting(shown, budget, lambda one: one[0] + (one[1].summary or ""), lambda one: dumped(one[1]))
     cursor = None
     if page.more or fit < len(page.rows):
-        value, key = sort_key(page.rows[fit - 1], sort)
-        cursor = write_cursor("list_calls", question, {"value": value, "key": key})
+        cursor = write_cursor(question.place("list_calls", sort_key(page.rows[fit - 1], sort)))
     coverage = coverage_of(app, question.which, question.names)
     structured = ListCalls(
         calls=[part for _, part in shown[:fit]],
@@ -145,6 +142,6 @@ def _headline(app: App, question: Asked, page: ListPage, sort: str, shown: int, 
     calls = counted(page.total, "call")
     where = window_words(question.window, app.zone)
     if not page.total:
-        return f"No calls {where}."
+        return f"No calls {where}. {widen(question.narrowed_by)}".rstrip()
     some = f", {sort} first" + ("" if first and shown == page.total else f", {shown} shown here")
     return f"{calls} {where}{some}:"

@@ -1,7 +1,7 @@
 """`search_transcripts`: what was said, as exact quotes."""
 
-from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal, NamedTuple
 
 import anyio.to_thread
 from mcp.types import CallToolResult
@@ -9,11 +9,10 @@ from pydantic import Field
 
 from call_logs.errors import BadQuery
 from call_logs.model import Speaker, Turn, customer_number
-from call_logs.store import Hit, SearchPage, SearchPosition
-from call_logs.store.query import Query, parse
+from call_logs.store import Hit, Occurrence, SearchPage, SearchPosition
+from call_logs.store.query import MAX_TERMS, Query, parse
 from call_logs.store.words import fold, tokens
 from call_logs.text import defang, short
-from call_logs.times import show_seconds
 from call_logs.tools import App, Ctx, app_of
 from call_logs.tools.answer import (
     DEFAULT_CHARACTERS,
@@ -22,16 +21,20 @@ from call_logs.tools.answer import (
     Part,
     WindowPart,
     answer,
+    citation,
     coverage_of,
     coverage_words,
     dumped,
+    estimated_tokens,
     fact,
     fitting,
     stamp,
     transcript_uri,
+    widen,
     window_part,
     window_words,
 )
+from call_logs.tools.cursors import Place, read_cursor, write_cursor
 from call_logs.tools.filters import (
     AccountArg,
     ActionArg,
@@ -47,14 +50,26 @@ from call_logs.tools.filters import (
     TestsArg,
     UntilArg,
     asked,
-    check_cursor,
-    read_cursor,
-    write_cursor,
 )
 
 DEFAULT_LIMIT = 10
-SNIPPET_CHARACTERS = 240
-CONTEXT_CHARACTERS = 100
+TOKENS_A_HIT = 80
+"""An answer of ten hits is at most 800 tokens of text; with longer ids it shows fewer, and a cursor."""
+
+TOKENS_RESERVED = 110
+"""Of those, for cursor and boundary, and for what the estimate may miss."""
+
+
+class _Form(NamedTuple):
+    """Characters of a hit's quote and of its neighbours, and whether these stand in the text as well."""
+
+    quote: int
+    neighbour: int
+    told: bool
+
+
+_FORMS = (_Form(240, 100, told=True), _Form(160, 60, told=True), _Form(120, 60, told=False))
+"""The longest first; an answer takes the first in which all its hits fit."""
 
 
 class HitPart(Part):
@@ -65,6 +80,7 @@ class HitPart(Part):
     speaker: str
     offset_seconds: float | None = None
     started_at: str
+    citation: str
     customer_number: str | None = None
     agent: str | None = None
     actions: list[str] | None = None
@@ -74,13 +90,25 @@ class HitPart(Part):
     uri: str
 
 
+class TermPart(Part):
+    """One term of a query that found nothing: the calls of the filter that say it, and, where none does, what may have
+    been meant among the words that were said."""
+
+    term: str
+    calls: int
+    said: list[str] | None = None
+
+
 class SearchTranscripts(Part):
-    """The structured answer. `note` says what of the query was not searched as written, or how it was ranked."""
+    """The structured answer. `calls_searched`: the filter's calls that have a transcript. `note` says what of the query
+    was not searched as written, how it was ranked, or what to try when nothing was found."""
 
     hits: list[HitPart]
     total_calls: int
+    calls_searched: int
     next_cursor: str | None = None
     note: str | None = None
+    terms: list[TermPart] | None = None
     window: WindowPart
     coverage: CoveragePart
     notice: str | None = None
@@ -90,7 +118,7 @@ async def search_transcripts(
     ctx: Ctx,
     query: Annotated[
         str,
-        Field(description='words (all in the call), "a phrase" in one turn, prefix*, a OR b, -not'),
+        Field(description='words in any form (all in the call), "exact phrase" in one turn, prefix*, a OR b, -not'),
     ],
     speaker: Annotated[Speaker | None, Field(description="who said it")] = None,
     account: AccountArg = None,
@@ -109,15 +137,16 @@ async def search_transcripts(
     limit: Annotated[int, Field(ge=1, le=50)] = DEFAULT_LIMIT,
     cursor: CursorArg = None,
 ) -> CallToolResult:
-    """Search what was said in calls of all accounts: one hit a call, with the exact quote, its neighbours, the customer
-    and the executed actions.
+    """Search what was said in the calls of all accounts: one hit a call, best first, with the exact quote, a citation,
+    the customer and the executed actions.
 
-    Read more around a hit with get_call(call_id, around=turn). Try synonyms with OR when little is found.
+    Use list_calls to find calls by time, number or outcome instead. Read more around a hit with
+    get_call(call_id, around=turn). People word things differently: join synonyms with OR.
     `coverage` says which calls could not be heard.
     """
     app = app_of(ctx)
     parsed = parse(query)
-    place = read_cursor(cursor)
+    place = read_cursor(cursor, "search_transcripts", 3, 3 + MAX_TERMS * 2)
     question = asked(
         app,
         account=account,
@@ -132,22 +161,21 @@ async def search_transcripts(
         action=action,
         include_tests=include_tests,
         include_legs=include_legs,
-        cursor=place,
+        place=place,
         own=(query, speaker, sort),
     )
-    check_cursor(place, "search_transcripts", question, "known", "score", "key", "weights")
-    after = _position(place, parsed)
+    after = _after(place, parsed, sort)
     await app.sync.freshen(question.which.accounts, question.window.since, question.window.until)
     return await anyio.to_thread.run_sync(_answer, app, question, parsed, speaker, sort, limit, after)
 
 
-def _position(place: dict[str, Any] | None, query: Query) -> SearchPosition | None:
+def _after(place: Place | None, query: Query, sort: str) -> SearchPosition | None:
     if place is None:
         return None
-    weights = tuple(float(weight) for weight in place["weights"])
-    if weights and len(weights) != len(query.terms):
+    known, score, key, *weights = place.position
+    if len(weights) != (len(query.terms) if sort == "relevance" else 0):
         raise BadQuery("This cursor is not readable. Take next_cursor as it is from an answer, or leave it out.")
-    return SearchPosition(int(place["known"]), float(place["score"]), int(place["key"]), weights)
+    return SearchPosition(int(known), score, int(key), tuple(weights))
 
 
 def _answer(
@@ -160,33 +188,57 @@ def _answer(
     after: SearchPosition | None,
 ) -> CallToolResult:
     page = app.store.search(query, question.which, speaker=speaker, sort=sort, limit=limit, after=after)
-    shown = [_part(app, hit, query) for hit in page.hits]
-    budget = DEFAULT_CHARACTERS if limit <= DEFAULT_LIMIT else MOST_CHARACTERS
-    fit = fitting(shown, budget, lambda part: _line(part, 1) + _quote(part, 1), dumped)
-    cursor = _cursor(question, page.position(page.hits[fit - 1])) if page.more or fit < len(page.hits) else None
     coverage = coverage_of(app, question.which, question.names)
-    notes = [*query.notes, *_ranking_note(page, sort)]
+    silent = coverage.missing_transcripts.count if coverage.missing_transcripts else 0
+    searched = app.store.list_calls(question.which, limit=1).total - silent
+    terms = [] if page.total_calls else app.store.occurrences(query, question.which, speaker=speaker)
+    notes = [*query.notes, *_ranking_note(page, sort), *_nothing_note(page, terms, question, speaker)]
+    match = "1 call matches" if page.total_calls == 1 else f"{page.total_calls or 'No'} calls match"
+    head = f"{match}, of {searched} with a transcript, {window_words(question.window, app.zone)}"
+    behind = [*notes, coverage_words(coverage)]
+    shown, form = _fitting(app, page.hits, query, limit, "\n".join([head, *behind]))
+    cut = page.more or len(shown) < len(page.hits)
+    position = page.position(page.hits[len(shown) - 1]) if cut else None
+    cursor = write_cursor(question.place("search_transcripts", _numbers(position))) if position else None
     structured = SearchTranscripts(
-        hits=shown[:fit],
+        hits=shown,
         total_calls=page.total_calls,
+        calls_searched=searched,
         next_cursor=cursor,
         note=" ".join(notes) or None,
+        terms=[TermPart(term=fact(term.term) or "", calls=term.calls, said=list(term.close) or None) for term in terms]
+        or None,
         window=window_part(question.window, app.zone),
         coverage=coverage,
     )
-    calls = "1 call matches" if page.total_calls == 1 else f"{page.total_calls or 'No'} calls match"
     facts = [
-        f"{calls} {window_words(question.window, app.zone)}" + (f"; {fit} shown, best turn each:" if fit else "."),
-        *(_line(part, number) for number, part in enumerate(shown[:fit], 1)),
-        *notes,
+        head + (f"; {len(shown)} shown by best turn:" if shown else "."),
+        *(_line(part, number) for number, part in enumerate(shown, 1)),
         f"next_cursor: {cursor}" if cursor else "",
-        coverage_words(coverage),
+        *behind,
     ]
-    return answer(structured, facts, [_quote(part, number) for number, part in enumerate(shown[:fit], 1)])
+    quotes = [_quote(part, number, form) for number, part in enumerate(shown, 1)]
+    quotes += [f"did you mean, for {fact(term.term)}: {', '.join(term.close)}" for term in terms if term.close]
+    return answer(structured, facts, quotes)
 
 
-def _cursor(question: Asked, position: SearchPosition) -> str:
-    return write_cursor("search_transcripts", question, asdict(position))
+def _fitting(app: App, hits: Sequence[Hit], query: Query, limit: int, around: str) -> tuple[list[HitPart], _Form]:
+    """As many of the hits as the budget has room for beside what stands around them; the more, the shorter."""
+    budget = TOKENS_A_HIT * max(limit, DEFAULT_LIMIT) - estimated_tokens(around) - TOKENS_RESERVED
+    characters = DEFAULT_CHARACTERS if limit <= DEFAULT_LIMIT else MOST_CHARACTERS
+    parts: list[HitPart] = []
+    form, fit = _FORMS[0], 0
+    for form in _FORMS:
+        parts = [_part(app, hit, query, form) for hit in hits]
+        lines = [_line(part, 1) + _quote(part, 1, form) for part in parts]
+        fit = fitting(lines, budget, str, reserved=0, size=estimated_tokens)
+        if fit == len(parts):
+            break
+    return parts[: min(fit, fitting(parts, characters, dumped))], form
+
+
+def _numbers(position: SearchPosition) -> tuple[float, ...]:
+    return (position.known, position.score, position.key, *position.weights)
 
 
 def _ranking_note(page: SearchPage, sort: str) -> list[str]:
@@ -195,7 +247,22 @@ def _ranking_note(page: SearchPage, sort: str) -> list[str]:
     return ["Ranked among the newest 1,000 matching calls; older ones are found with a shorter window or sort=newest."]
 
 
-def _part(app: App, hit: Hit, query: Query) -> HitPart:
+def _nothing_note(
+    page: SearchPage, terms: Sequence[Occurrence], question: Asked, speaker: Speaker | None
+) -> Iterator[str]:
+    """Why nothing was found, and what to try."""
+    if page.total_calls:
+        return
+    if len(terms) > 1:
+        counts = ", ".join(f"{fact(term.term)} {term.calls}" for term in terms)
+        yield f"Calls with each by itself: {counts}."
+        if sum(term.calls > 0 for term in terms) > 1:
+            yield "Join them with OR to see those."
+    narrowed = widen([*question.narrowed_by, *(["speaker"] if speaker else [])])
+    yield narrowed or "Try other words with OR, or a prefix*."
+
+
+def _part(app: App, hit: Hit, query: Query, form: _Form) -> HitPart:
     turn = hit.turn
     return HitPart(
         call_id=hit.row.id,
@@ -203,46 +270,46 @@ def _part(app: App, hit: Hit, query: Query) -> HitPart:
         speaker=turn.speaker,
         offset_seconds=turn.offset_seconds,
         started_at=stamp(hit.row.started_at, app.zone) or "",
+        citation=citation(hit.row, turn.offset_seconds, app.zone, app.now()),
         customer_number=fact(customer_number(hit.row.direction, hit.row.from_number, hit.row.to_number)),
         agent=fact(hit.row.agent),
         actions=[str(kind) for kind in hit.row.actions] or None,
-        snippet=defang(snippet(turn.text, query)),
-        before=_neighbour(hit.before) if hit.before else None,
-        after=_neighbour(hit.after) if hit.after else None,
+        snippet=defang(snippet(turn.text, query, form.quote)),
+        before=_neighbour(hit.before, form.neighbour) if hit.before else None,
+        after=_neighbour(hit.after, form.neighbour) if hit.after else None,
         uri=transcript_uri(hit.row.id),
     )
 
 
-def _neighbour(turn: Turn) -> str:
-    return f"{turn.speaker}: {short(defang(turn.text), CONTEXT_CHARACTERS)}"
+def _neighbour(turn: Turn, characters: int) -> str:
+    return f"{turn.speaker}: {short(defang(turn.text), characters)}"
 
 
-def snippet(text: str, query: Query) -> str:
-    """The turn, or around its first match where it is long: an exact quote, with … where it is cut."""
+def snippet(text: str, query: Query, characters: int) -> str:
+    """The turn, or as much around its first match as the characters allow: an exact quote, with … where it is cut."""
     flat = " ".join(text.split())
-    if len(flat) <= SNIPPET_CHARACTERS:
+    if len(flat) <= characters:
         return flat
-    wanted = {term.tokens[0] for term in query.terms}
+    wanted = tuple({spelling[0] for term in query.terms for spelling in term.spellings})
     words = flat.split(" ")
     begin = next(
-        (n for n, word in enumerate(words) if any(fold(token).startswith(tuple(wanted)) for token in tokens(word))), 0
+        (n for n, word in enumerate(words) if any(fold(token).startswith(wanted) for token in tokens(word))), 0
     )
-    start = max(0, len(" ".join(words[:begin])) - SNIPPET_CHARACTERS // 3)
+    start = max(0, len(" ".join(words[:begin])) - characters // 3)
     start = flat.find(" ", start) + 1 if start else 0
-    cut = short(flat[start:], SNIPPET_CHARACTERS - 1)
+    cut = short(flat[start:], characters - 1)
     return f"…{cut}" if start else cut
 
 
 def _line(part: HitPart, number: int) -> str:
-    at = f" {show_seconds(part.offset_seconds)}" if part.offset_seconds is not None else ""
-    when = f"{part.started_at[:10]} {part.started_at[11:16]} {part.started_at[19:]}"
     done = " ".join(part.actions or ())
-    known = [part.call_id, when, part.customer_number, part.agent, f"turn {part.turn}{at}", done]
-    return f"{number}. {', '.join(word for word in known if word)}"
+    known = [f"turn {part.turn}", part.customer_number, part.agent, done, part.call_id]
+    return f"{number}. {part.citation} · {' · '.join(word for word in known if word)}"
 
 
-def _quote(part: HitPart, number: int) -> str:
-    lines = [f"{number}. {part.before}"] if part.before else []
-    lines.append(f"{number}. > {part.speaker}: {part.snippet}")
-    lines += [f"{number}. {part.after}"] if part.after else []
-    return "\n".join(lines)
+def _quote(part: HitPart, number: int, form: _Form) -> str:
+    said = f"{part.speaker}: {part.snippet}"
+    if not form.told:
+        return f"{number}. {said}"
+    lines = [part.before or "(the call begins)", f"> {said}", part.after or "(the call ends)"]
+    return f"{number}. " + "\n".join(lines)

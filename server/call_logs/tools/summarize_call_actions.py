@@ -6,8 +6,9 @@ import anyio.to_thread
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from call_logs.errors import BadQuery
+from call_logs.errors import BadQuery, CallNotFound
 from call_logs.model import Call, Speaker
+from call_logs.sip import in_words
 from call_logs.store import Filter
 from call_logs.text import defang
 from call_logs.times import show_seconds
@@ -43,7 +44,7 @@ from call_logs.tools.filters import (
     UntilArg,
     asked,
 )
-from call_logs.tools.get_call import ActionPart, action_line, action_parts, action_quotes, call_of
+from call_logs.tools.get_call import ActionPart, action_line, action_parts, action_quotes, call_of, excerpt
 
 
 class PromisePart(Part):
@@ -97,7 +98,9 @@ class SummarizeCallActions(Part):
 async def summarize_call_actions(
     ctx: Ctx,
     call_id: Annotated[str | None, Field(description="one call; without it, groups over the filtered calls")] = None,
-    group_by: Literal["kind", "name", "agent", "account", "day"] = "kind",
+    group_by: Annotated[
+        Literal["kind", "name", "agent", "account", "day"], Field(description="without call_id")
+    ] = "kind",
     account: AccountArg = None,
     agent: AgentArg = None,
     phone: PhoneArg = None,
@@ -133,7 +136,7 @@ async def summarize_call_actions(
         if any(value is not None for value in filters):
             raise BadQuery("Give either call_id or filters, not both.")
         call = await call_of(app, call_id)
-        return await anyio.to_thread.run_sync(_one, app, call)
+        return await anyio.to_thread.run_sync(_one, app, call.id)
     question = asked(
         app,
         account=account,
@@ -153,9 +156,13 @@ async def summarize_call_actions(
     return await anyio.to_thread.run_sync(_many, app, question, group_by)
 
 
-def _one(app: App, call: Call) -> CallToolResult:
+def _one(app: App, call_id: str) -> CallToolResult:
     from call_logs.promises import unkept  # noqa: PLC0415 - its patterns take a while to compile
 
+    held = excerpt(app, call_id, 1, None)
+    if held is None:
+        raise CallNotFound("This call is not kept. Use list_calls or search_transcripts to find another.")
+    call = held.call
     reported = _reported(app, call)
     actions = action_parts(app, call)
     promises = [
@@ -225,7 +232,7 @@ def _promises_line(call: Call, promises: list[PromisePart], *, reported: bool) -
 
 def _ended_line(call: Call) -> str:
     reason = f", {fact(call.end_reason)}" if call.end_reason else ""
-    sip = f", SIP {call.sip_status_code}" if call.sip_status_code else ""
+    sip = f", SIP {in_words(call.sip_status_code)}" if call.sip_status_code else ""
     return f"The call: {call.status}{reason}{sip}, {show_seconds(call.duration_seconds)}."
 
 
