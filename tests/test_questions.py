@@ -21,7 +21,7 @@ import shutil
 import socket
 import tomllib
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -66,7 +66,8 @@ WORLDS = ("lakeside", "refused", "down", "new", "none", "imported")
 class Told:
     """A call as the sandbox's scripts tell it; where a vendor does not say something, that is None or "unknown".
 
-    `days_ago` counts midnights in the zone. `kinds` and `names` are the actions that the vendor reports.
+    `days_ago` counts midnights in the zone. `kinds` and `names` are the actions that the vendor reports. `heard`: what
+    was said can be searched; not on SignalWire without a report, nor on Bimpe before the call is over.
     """
 
     key: str
@@ -131,6 +132,7 @@ def told(call: PhoneCall) -> Told:
         kinds, names = [], []
     untold = story.line == "highlevel" or (story.line == "telzino" and story.direction == "inbound")
     untold |= signalwire.KINDS.get(call.key) == "dialogflow_call"
+    live = story.status == "in_progress"
     return Told(
         key=call.key,
         line=story.line,
@@ -150,7 +152,7 @@ def told(call: PhoneCall) -> Told:
         kinds=tuple(kinds),
         names=tuple(names),
         turns=tuple((turn.speaker, turn.text) for turn in story.spoken),
-        heard=bool(story.spoken) and story.line != "signalwire",
+        heard=bool(story.spoken) and story.line != "signalwire" and not (story.line == "bimpe" and live),
     )
 
 
@@ -201,20 +203,24 @@ def filled(node: Any, answers: Sequence[Answer]) -> Any:
         return [filled(value, answers) for value in cast("list[Any]", node)]
     if not isinstance(node, str) or "{=" not in node:
         return node
-    known = {
+    known: dict[str, Any] = {
         "calls": [one for one in every_call() if not one.test],
         "tests": [one for one in every_call() if one.test],
         "id": id_of,
         "a": [answer.body for answer in answers],
         "Counter": Counter,
         "median": median,
-        "days": lambda number: timedelta(days=number),
+        "days": _days,
         "NOW": NOW,
     }
     whole = COMPUTED.fullmatch(node)
     if whole:
         return eval(whole[1], known)  # our own files
     return COMPUTED.sub(lambda found: str(eval(found[1], known)), node)
+
+
+def _days(number: float) -> timedelta:
+    return timedelta(days=number)
 
 
 # -- asking them --------------------------------------------------------------------------------------------------
@@ -307,6 +313,10 @@ async def _called(client: Client, tool: str, arguments: dict[str, Any]) -> Answe
         read = await client.read_resource(arguments["uri"])
         text = "\n".join(part.text for part in read.contents if isinstance(part, TextResourceContents))
         return Answer(tool, arguments, text, {}, is_error=False)
+    if tool == "prompts/get":
+        prompt = await client.get_prompt(arguments["name"], arguments["arguments"])
+        text = "\n".join(part.content.text for part in prompt.messages if isinstance(part.content, TextContent))
+        return Answer(tool, arguments, text, {}, is_error=False)
     result = await client.call_tool(tool, arguments)
     text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
     return Answer(tool, arguments, text, result.structured_content or {}, bool(result.is_error))
@@ -363,24 +373,7 @@ def valued(body: Any, path: str) -> Any:
 
 def unmet(expected: Mapping[str, Any], answer: Answer) -> list[str]:
     """The expectations that the answer does not meet, in words."""
-    body = "\n".join(leaves(answer.body))
-    channels = {"text": answer.text, "structured": body}
-    if answer.is_error or not answer.body:  # an error has one channel, and so has a resource
-        channels["structured"] = answer.text
-    found: list[str] = []
-    for channel, said in channels.items():
-        for name in ("says", f"says_{channel}"):
-            found += [f"{channel} lacks {one!r}" for one in expected.get(name, ()) if not has(said, one)]
-        for name in ("never", f"never_{channel}"):
-            found += [f"{channel} has {one!r}" for one in expected.get(name, ()) if has(said, one)]
-    groups = {"text": answer.text.splitlines(), "structured": rows(answer.body)}
-    for channel, parts in groups.items():
-        for wanted in expected.get("together", ()):
-            if not any(all(has(part, one) for one in wanted) for part in parts):
-                found.append(f"{channel} has no row with {wanted!r}")
-        for wanted in expected.get("apart", ()):
-            if any(all(has(part, one) for one in wanted) for part in parts):
-                found.append(f"{channel} has a row with {wanted!r}")
+    found = [*_unsaid(expected, answer), *_apart(expected, answer)]
     unquoted = FENCE.sub("", answer.text) + "\n".join(leaves(facts(answer.body)))
     found += [f"{one!r} stands outside the quotes" for one in expected.get("outside", ()) if has(unquoted, one)]
     for path, value in expected.get("at", {}).items():
@@ -390,6 +383,26 @@ def unmet(expected: Mapping[str, Any], answer: Answer) -> list[str]:
     if "error" in expected and answer.is_error is not expected["error"]:
         found.append("is an error" if answer.is_error else "is no error")
     return found
+
+
+def _unsaid(expected: Mapping[str, Any], answer: Answer) -> Iterator[str]:
+    one_channel = answer.is_error or not answer.body  # so have an error, a resource and a prompt
+    channels = {"text": answer.text, "structured": answer.text if one_channel else "\n".join(leaves(answer.body))}
+    for channel, said in channels.items():
+        for name in ("says", f"says_{channel}"):
+            yield from (f"{channel} lacks {one!r}" for one in expected.get(name, ()) if not has(said, one))
+        for name in ("never", f"never_{channel}"):
+            yield from (f"{channel} has {one!r}" for one in expected.get(name, ()) if has(said, one))
+
+
+def _apart(expected: Mapping[str, Any], answer: Answer) -> Iterator[str]:
+    for channel, parts in {"text": answer.text.splitlines(), "structured": rows(answer.body)}.items():
+        for wanted in expected.get("together", ()):
+            if not any(all(has(part, one) for one in wanted) for part in parts):
+                yield f"{channel} has no row with {wanted!r}"
+        for wanted in expected.get("apart", ()):
+            if any(all(has(part, one) for one in wanted) for part in parts):
+                yield f"{channel} has a row with {wanted!r}"
 
 
 EXPECTATIONS = {
@@ -443,15 +456,18 @@ def trimmed(text: str) -> str:
     return "\n".join(lines)
 
 
+INTRODUCTION = f"""Written by `pytest tests/test_questions.py --update-questions`; a test fails when it is not what the server answers.
+The made-up business is Lakeside Dental, its clock stands at {NOW:%A, %B %d %Y, %H:%M} in Seattle, and its calls come
+from the stand-ins of all five vendors through the real adapters. What is shown is the text channel as an assistant gets
+it, long answers shortened; the structured channel is tested for the same facts. “Not yet” names what an answer still
+lacks."""
+
+
 def page(asked: Mapping[str, Sequence[Answer]]) -> str:
     """docs/questions.md."""
     parts = [
         "# Questions and answers",
-        "Written by `pytest tests/test_questions.py --update-questions`; a test fails when it is not what the server "
-        f"answers. The made-up business is Lakeside Dental, its clock stands at {NOW:%A, %B %d %Y, %H:%M} in Seattle, "
-        "and its calls come from the stand-ins of all five vendors through the real adapters. What is shown is the text "
-        "channel as an assistant gets it, long answers shortened; the structured channel is tested for the same facts. "
-        "“Not yet” names what the answer still lacks.",
+        INTRODUCTION,
     ]
     for number, question in enumerate(QUESTIONS, 1):
         parts += [f"## {number}. {question['question']}", f"*{question['who']}* · `{question['id']}`"]
