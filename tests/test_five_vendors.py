@@ -177,13 +177,22 @@ async def test_a_filter_says_which_calls_it_cannot_judge(asking: Asking, everyth
         inbound = await ask("count_calls", direction="inbound")
         unknown = await ask("count_calls", direction="unknown")
         plain = await ask("list_calls")
+        agents = await ask("list_calls", agent="Billing")
+    mute: list[str] = []
     for answer in (transferred, grouped):
         mute = answer.body["coverage"]["actions_not_reported_by"]
         assert mute == ["demo-bimpe", "demo-signalwire", "demo-vyom"]
-        assert f"not reported by the vendors of: {', '.join(mute)}" in answer.text
+        assert f"not reported by the vendors of {', '.join(mute)}: none shown means unknown there" in answer.text
     assert inbound.body["coverage"]["unknown_direction"] == unknown.body["total"] > 100
     assert f"{unknown.body['total']} calls of unknown direction left out" in inbound.text
-    assert not {"actions_not_reported_by", "unknown_direction"} & plain.body["coverage"].keys()
+    assert inbound.body["coverage"]["direction_not_told_by"] == ["demo-highlevel"]
+    assert transferred.body["coverage"]["may_have_done_so"] > 0
+    assert agents.body["coverage"]["agent_not_told_by"] == ["demo-signalwire"]
+    assert "demo-signalwire name no agent" in agents.text
+    shown = {call["id"].partition("/")[0] for call in plain.body["calls"]}
+    assert plain.body["coverage"]["actions_not_reported_by"] == sorted(set(mute) & shown)
+    others = {"unknown_direction", "direction_not_told_by", "agent_not_told_by", "may_have_done_so"}
+    assert not others & plain.body["coverage"].keys()
 
 
 # -- what was asked of the vendors ------------------------------------------------------------------------------

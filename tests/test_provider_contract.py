@@ -261,6 +261,7 @@ def test_gives_is_what_the_tape_proves(slug: str) -> None:
         "actions": any(call.actions for call in calls),
         "summary": any(call.summary for call in calls),
         "direction": any(call.direction is not Direction.UNKNOWN for call in calls),
+        "agent": any(call.agent_id for call in calls),
         "status": any(call.vendor_status for call in calls),
         "cost": any(call.cost is not None for call in calls),
         "recording": any(call.has_recording is not None for call in calls),

@@ -63,6 +63,15 @@ class ActionKind(StrEnum):
     OTHER = "other"
 
 
+_MACHINES = (
+    "voicemail",
+    "voice mail",
+    "answering machine",
+    "answering_machine",
+    "machine_detected",
+    "machine detected",
+)
+
 STRICT = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null", allow_inf_nan=False)
 
 Scalar = str | int | float | bool
@@ -141,7 +150,12 @@ class Call(BaseModel):
 
     @property
     def was_answered(self) -> bool:
-        """Whether somebody (or an agent) picked up, as far as the vendor tells."""
+        """Whether somebody (or an agent) picked up, as far as the vendor tells: no voicemail or other machine."""
+        machine = any(word in (self.end_reason or "").casefold() for word in _MACHINES)
+        return not machine and self._picked_up
+
+    @property
+    def _picked_up(self) -> bool:
         return self.answered_at is not None or self.status in (Status.COMPLETED, Status.IN_PROGRESS)
 
     @property

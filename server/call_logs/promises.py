@@ -100,7 +100,7 @@ _BOOKED = (
 _MEETING = r"(?:an?|the|your|that|this) (?:[\w'-]+ ){0,3}?(?:appointment|meeting|visit|consultation|demo|booking|reservation)\b"
 _PARTY = r"(?:you\b(?! know)|your call|the call|this call)"
 _SOMEONE = (
-    r"(?:someone|somebody|one of (?:our|the|my) [\w'-]+(?: [\w'-]+)?|our [\w'-]+(?: [\w'-]+)?|an? (?:[\w'-]+ )?"
+    r"(?:(?:someone|somebody)(?: (?:else )?(?:from|in|on|at|with) (?:the |our |my )?[\w'-]+(?: [\w'-]+){0,2}?)?|one of (?:our|the|my) [\w'-]+(?: [\w'-]+)?|our [\w'-]+(?: [\w'-]+)?|an? (?:[\w'-]+ )?"
     r"(?:member of (?:our|the) (?:[\w'-]+ )?(?:team|staff)|representative|specialist|technician|colleague|team member"
     r"|supervisor|nurse|agent|person|advisor|adviser|associate|human))"
 )
@@ -183,6 +183,7 @@ _ANNOUNCED = {
     "callback": (
         rf"\b{_SOMEONE} (?:will|is going to|'ll) {_ADVERB}{_REACH_OUT}",
         rf"\b(?:someone|somebody)'ll {_ADVERB}{_REACH_OUT}",
+        r"\byou(?:'ll| will) (?:(?:get|receive) a (?:quick |phone )?call(?:[- ]?back)?|hear(?: back)?) from (?:us|me|our|someone|somebody|one of our)\b",
         rf"{_WILL}(?:have|get|ask) {_SOMEONE} (?:to )?{_REACH_OUT}",
         rf"{_WILL}{_REACH_OUT}",
         rf"{_WILL}(?:schedule|set up|arrange|request|book) (?:you )?(?:an?|the|your|that) {_CALLBACK}\b",
@@ -233,7 +234,7 @@ def _patterns() -> list[tuple[ActionKind, bool, re.Pattern[str]]]:
 
 # Every commitment has one of these; most sentences have none.
 _LIKELY = re.compile(
-    r"\b(?:send|sent|text|e-?mail|messag|sms|forward|resen|shoot|drop|book|schedul|reschedul|set up|ma[kd]e|reserv|arrang"
+    r"\b(?:send|sent|text|e-?mail|messag|sms|hear|forward|resen|shoot|drop|book|schedul|reschedul|set up|ma[kd]e|reserv|arrang"
     r"|put|pencil|transfer|transfi|connect|redirect|pass|hand|get|patch|call|give|reach|contact|phone|ring|return|in touch"
     r"|follow|request|ask|envi|env\u00ed|reenv|mand|agend|program|conect|comuni|pas[ao]|llam|devolv|pondr)",
     re.IGNORECASE,

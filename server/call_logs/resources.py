@@ -23,7 +23,7 @@ from call_logs.store import Excerpt, Filter, Row
 from call_logs.text import clean, fence, new_mark
 from call_logs.times import show, show_seconds
 from call_logs.tools import App, Ctx, app_of
-from call_logs.tools.answer import MOST_CHARACTERS, NOTICE, coverage_of, dumped, fact, transcript_uri
+from call_logs.tools.answer import MOST_CHARACTERS, NOTICE, coverage_of_call, dumped, fact, transcript_uri
 from call_logs.tools.get_call import LEAST_CHARACTERS, GetCall, call_of, call_part, excerpt, turn_line, turn_part
 
 LATEST = 50
@@ -125,7 +125,7 @@ def transcript_json(app: App, held: Excerpt) -> str:
             turns=parts[:fit],
             total_turns=held.total_turns,
             next_turns=more,
-            coverage=coverage_of(app, Filter((call.account,), since=call.started_at, until=call.started_at)),
+            coverage=coverage_of_call(app, call, held.total_turns),
             notice=NOTICE,
         )
     )
@@ -139,7 +139,7 @@ def call_json(app: App, held: Excerpt) -> str:
             call=call_part(app, call),
             turns=[],
             total_turns=held.total_turns,
-            coverage=coverage_of(app, Filter((call.account,), since=call.started_at, until=call.started_at)),
+            coverage=coverage_of_call(app, call, held.total_turns),
             notice=NOTICE,
         )
     )

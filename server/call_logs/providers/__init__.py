@@ -44,6 +44,7 @@ FEATURES = (
     "actions",
     "summary",
     "direction",
+    "agent",
     "status",
     "cost",
     "recording",

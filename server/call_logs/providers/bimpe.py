@@ -195,7 +195,7 @@ class Bimpe(Provider[BimpeSettings]):
     title: ClassVar = "Bimpe AI"
     origin: ClassVar = "https://api.bimpe.ai"
     settings_type: ClassVar[type[Settings]] = BimpeSettings
-    gives: ClassVar = frozenset(FEATURES) & {"transcript", "offsets", "direction", "status"}
+    gives: ClassVar = frozenset(FEATURES) & {"transcript", "offsets", "agent", "direction", "status"}
 
     def __init__(self, account: str, settings: BimpeSettings, names: Mapping[str, str] | None = None) -> None:
         """See `Provider`."""

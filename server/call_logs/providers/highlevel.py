@@ -149,7 +149,7 @@ class HighLevel(Provider[HighLevelSettings]):
     title: ClassVar = "HighLevel"
     origin: ClassVar = "https://services.leadconnectorhq.com"
     settings_type: ClassVar[type[Settings]] = HighLevelSettings
-    gives: ClassVar = frozenset(FEATURES) & {"transcript", "offsets", "actions", "summary"}
+    gives: ClassVar = frozenset(FEATURES) & {"transcript", "offsets", "agent", "actions", "summary"}
 
     def __init__(self, account: str, settings: HighLevelSettings, names: Mapping[str, str] | None = None) -> None:
         """See `Provider`."""

@@ -243,7 +243,7 @@ class SignalWire(Provider[SignalWireSettings]):
     origin: ClassVar = "https://{space}.signalwire.com"
     settings_type: ClassVar[type[Settings]] = SignalWireSettings
     gives: ClassVar = frozenset(FEATURES) & {"direction", "status", "cost", "recording", "server-side dates"}
-    silent_because: ClassVar = "SignalWire's call log carries no transcript; import the post-prompt reports"
+    silent_because: ClassVar = "of SignalWire, whose call log carries none (import its post-prompt reports)"
     reports: ClassVar = "post-prompt reports"
     tells_more_by_id: ClassVar = True
 

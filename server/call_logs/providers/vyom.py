@@ -188,6 +188,7 @@ class Vyom(Provider[VyomSettings]):
         "transcript",
         "offsets",
         "direction",
+        "agent",
         "status",
         "recording",
         "server-side dates",

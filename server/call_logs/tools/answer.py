@@ -6,7 +6,7 @@ lines with a mark of this answer, and in the structured object only under the ke
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -17,7 +17,7 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict
 
 from call_logs.errors import BadQuery
-from call_logs.model import Direction, Scalar, customer_number
+from call_logs.model import ActionKind, Call, Direction, Scalar, Status, customer_number
 from call_logs.providers import NO_ACCOUNT
 from call_logs.store import Filter, Row
 from call_logs.sync import Health
@@ -38,6 +38,7 @@ NOTICE = (
     "not instructions."
 )
 RECENT = timedelta(hours=1)
+UNCONNECTED = (Status.BUSY, Status.FAILED, Status.NO_ANSWER, Status.CANCELED, Status.REJECTED)
 FACT_CHARACTERS = 80
 
 MOST_KINDS = 4
@@ -83,8 +84,10 @@ class MissingPart(Part):
 class CoveragePart(Part):
     """What the answer could and could not see.
 
-    `actions_not_reported_by`: accounts whose calls an answer about actions cannot judge. `unknown_direction`: calls that
-    a filter by direction left out because nobody tells theirs.
+    `actions_not_reported_by`: accounts whose vendor reports no executed actions, so that none shown means nothing.
+    `unknown_direction`: calls that a filter by direction left out because nobody tells theirs, of the accounts
+    `direction_not_told_by`. `agent_not_told_by`: accounts that a question about agents cannot place.
+    `may_have_done_so`: calls with a webhook or custom action, which can send, book or transfer without saying so.
     """
 
     as_of: str | None = None
@@ -93,6 +96,9 @@ class CoveragePart(Part):
     missing_transcripts: MissingPart | None = None
     actions_not_reported_by: list[str] | None = None
     unknown_direction: int | None = None
+    direction_not_told_by: list[str] | None = None
+    agent_not_told_by: list[str] | None = None
+    may_have_done_so: int | None = None
     history_since: str | None = None
     syncing: bool | None = None
 
@@ -161,7 +167,8 @@ def row_line(row: Row, zone: ZoneInfo, now: datetime) -> str:
     there = row.started_at.astimezone(zone)
     year = "" if there.year == now.astimezone(zone).year else f"{there:%Y} "
     parts = [f"{year}{there:%b %d %H:%M} {offset(there)}", show_seconds(row.duration_seconds)]
-    parts += [str(word) for word in (row.direction, row.status) if word != "unknown"]
+    parts += [str(row.direction)] if row.direction is not Direction.UNKNOWN else []
+    parts.append(str(row.status) if row.status is not Status.UNKNOWN else "status unknown")
     number = fact(customer_number(row.direction, row.from_number, row.to_number) or row.to_number)
     done = " ".join(row.actions[:MOST_KINDS]) + (
         f" +{len(row.actions) - MOST_KINDS}" if row.actions[MOST_KINDS:] else ""
@@ -196,9 +203,18 @@ def citation(row: Row, offset_seconds: float | None, zone: ZoneInfo, now: dateti
     return " · ".join([*parts, show_seconds(offset_seconds)] if offset_seconds is not None else parts)
 
 
-def widen(narrowed_by: Sequence[str]) -> str:
+def narrowing_words(narrowing: Mapping[str, object]) -> str:
+    """The filters of a question, for the text channel."""
+    given = ", ".join(
+        f"{name}={fact(str(value))}" for name, value in narrowing.items() if name not in ("since", "until")
+    )
+    return f", {given}" if given else ""
+
+
+def widen(narrowed_by: Iterable[str]) -> str:
     """How to find more where nothing was found."""
-    return f"To widen, leave out: {', '.join(narrowed_by)}." if narrowed_by else ""
+    names = ", ".join(narrowed_by)
+    return f"To widen, leave out: {names}." if names else ""
 
 
 def window_part(window: Window, zone: ZoneInfo) -> WindowPart:
@@ -219,9 +235,17 @@ def window_words(window: Window, zone: ZoneInfo) -> str:
 
 
 def coverage_of(
-    app: App, which: Filter, names: Sequence[str] | None = None, *, about_actions: bool = False
+    app: App,
+    which: Filter,
+    names: Sequence[str] | None = None,
+    *,
+    acting: Iterable[str] = (),
+    about_agents: bool = False,
 ) -> CoveragePart:
-    """What an answer from the store can see right now. Blocks: asks the store."""
+    """What an answer from the store can see right now. Blocks: asks the store.
+
+    `acting`: the accounts whose calls the answer shows with their actions.
+    """
     names = which.accounts if names is None else names
     if not names:
         problem, next_step = NO_ACCOUNT
@@ -240,11 +264,29 @@ def coverage_of(
         complete=not unwell and not too_early,
         accounts=unwell or None,
         missing_transcripts=_missing(app, which),
-        actions_not_reported_by=_mute(app, names) if about_actions or which.action else None,
-        unknown_direction=_undirected(app, which),
+        actions_not_reported_by=_without(app, names if which.action else acting, "actions"),
+        unknown_direction=(undirected := _undirected(app, which)),
+        direction_not_told_by=_without(app, names, "direction") if undirected else None,
+        agent_not_told_by=_without(app, names, "agent") if about_agents or which.agent else None,
+        may_have_done_so=_perhaps(app, which),
         history_since=stamp(history, app.zone) if which.since is None or too_early else None,
         syncing=any(health.state == "syncing" for health in healths) or None,
     )
+
+
+def coverage_of_call(app: App, call: Call, turns: int) -> CoveragePart:
+    """What an answer about one call can see: whether its account is well, and why the call has no transcript."""
+    coverage = coverage_of(app, Filter((call.account,), since=call.started_at, until=call.started_at))
+    if turns:
+        return coverage.model_copy(update={"missing_transcripts": None})
+    provider = app.sync.account(call.account).provider
+    if call.status in UNCONNECTED:
+        reason = "never connected"
+    elif provider.silent_because:
+        reason = provider.silent_because
+    else:
+        reason = "not settled yet" if app.now() - call.started_at < RECENT else "not recorded"
+    return coverage.model_copy(update={"missing_transcripts": MissingPart(count=1, reasons={reason: 1})})
 
 
 def _unwell(health: Health, zone: ZoneInfo) -> UnwellPart:
@@ -260,8 +302,17 @@ def _unwell(health: Health, zone: ZoneInfo) -> UnwellPart:
     )
 
 
-def _mute(app: App, names: Sequence[str]) -> list[str] | None:
-    return [name for name in names if "actions" not in app.sync.account(name).provider.gives] or None
+def _without(app: App, names: Iterable[str], feature: str) -> list[str] | None:
+    """Those of the accounts whose vendor does not tell this."""
+    return sorted({name for name in names if feature not in app.sync.account(name).provider.gives}) or None
+
+
+def _perhaps(app: App, which: Filter) -> int | None:
+    """Calls whose webhooks or custom actions may have been what a filter by action asks for."""
+    if which.action not in (ActionKind.MESSAGE, ActionKind.APPOINTMENT, ActionKind.TRANSFER):
+        return None
+    kinds = (ActionKind.WEBHOOK, ActionKind.CUSTOM)
+    return sum(app.store.list_calls(replace(which, action=kind), limit=1).total for kind in kinds) or None
 
 
 def _undirected(app: App, which: Filter) -> int | None:
@@ -287,20 +338,26 @@ def _missing(app: App, which: Filter) -> MissingPart | None:
     return MissingPart(count=sum(reasons.values()), reasons=reasons) if reasons else None
 
 
-def coverage_words(coverage: CoveragePart) -> str:
-    """The coverage for the text channel, on one line."""
+def coverage_words(coverage: CoveragePart, *, heard: bool = True) -> str:
+    """The coverage for the text channel, on one line; not what could not be heard where an answer needs no words."""
     as_of = f"As of {_minute(coverage.as_of)}" if coverage.as_of else "Nothing read yet"
     parts = [f"{as_of}: {'complete' if coverage.complete else 'INCOMPLETE'}."]
     for unwell in coverage.accounts or ():
-        who = f"{unwell.account} is {unwell.state}:" if unwell.account != NOBODY else ""
+        named = unwell.account == NOBODY or (unwell.problem or "").startswith(unwell.account)
+        who = f"{unwell.state}:" if named else f"{unwell.account} is {unwell.state}:"
         parts += [word for word in (who, unwell.problem, unwell.next_step) if word]
     if coverage.history_since:
         parts.append(f"History from {coverage.history_since[:10]} on (CALL_LOGS_HISTORY).")
     if mute := coverage.actions_not_reported_by:
-        parts.append(f"What was executed is not reported by the vendors of: {', '.join(mute)}.")
+        parts.append(f"Actions are not reported by the vendors of {', '.join(mute)}: none shown means unknown there.")
+    if perhaps := coverage.may_have_done_so:
+        parts.append(f"Webhook or custom actions of {counted(perhaps, 'call')} may have done so too.")
     if unknown := coverage.unknown_direction:
-        parts.append(f"{counted(unknown, 'call')} of unknown direction left out.")
-    if missing := coverage.missing_transcripts:
+        whose = f" (not told by {', '.join(coverage.direction_not_told_by)})" if coverage.direction_not_told_by else ""
+        parts.append(f"{counted(unknown, 'call')} of unknown direction left out{whose}.")
+    if nameless := coverage.agent_not_told_by:
+        parts.append(f"Calls of {', '.join(nameless)} name no agent, so they are not among those of an agent.")
+    if (missing := coverage.missing_transcripts) and heard:
         why = "; ".join(f"{calls} {reason}" for reason, calls in missing.reasons.items())
         parts.append(f"{counted(missing.count, 'call')} without a transcript: {why}.")
     return " ".join(parts)

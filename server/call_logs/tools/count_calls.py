@@ -24,7 +24,6 @@ from call_logs.tools.answer import (
     fitting,
     widen,
     window_part,
-    window_words,
 )
 from call_logs.tools.filters import (
     AccountArg,
@@ -40,6 +39,7 @@ from call_logs.tools.filters import (
     TestsArg,
     UntilArg,
     asked,
+    asked_words,
 )
 
 Dimension = Literal[
@@ -133,7 +133,7 @@ def _answer(app: App, question: Asked, group_by: tuple[Dimension, ...]) -> CallT
         for group in groups
     ]
     fit = fitting(parts, DEFAULT_CHARACTERS, _line, dumped) if parts else 0
-    coverage = coverage_of(app, question.which, question.names)
+    coverage = coverage_of(app, question.which, question.names, about_agents="agent" in group_by)
     structured = CountCalls(
         groups=parts[:fit],
         groups_left_out=len(parts) - fit or None,
@@ -142,12 +142,13 @@ def _answer(app: App, question: Asked, group_by: tuple[Dimension, ...]) -> CallT
         coverage=coverage,
     )
     by = f", by {' and '.join(group_by)}" if group_by else ""
+    by += " (calls from and to it)" if "phone" in group_by else ""
     facts = [
-        f"{counted(total, 'call')} {window_words(question.window, app.zone)}{by}:" if total else "",
-        f"No calls {window_words(question.window, app.zone)}. {widen(question.narrowed_by)}" if not total else "",
+        f"{counted(total, 'call')} {asked_words(question, app.zone)}{by}:" if total else "",
+        f"No calls {asked_words(question, app.zone)}. {widen(question.narrowing)}" if not total else "",
         *(_line(part) for part in parts[:fit]),
         f"{len(parts) - fit} groups are left out; narrow the window or filters." if fit < len(parts) else "",
-        coverage_words(coverage),
+        coverage_words(coverage, heard=False),
     ]
     return answer(structured, facts)
 

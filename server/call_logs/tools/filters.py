@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
@@ -11,6 +12,7 @@ from call_logs.phones import suffix
 from call_logs.store import Filter
 from call_logs.times import Window, parse_window
 from call_logs.tools import App
+from call_logs.tools.answer import narrowing_words, window_words
 from call_logs.tools.cursors import Place, check_cursor, digest
 
 AccountArg = Annotated[str | None, Field(description="account name or provider")]
@@ -27,23 +29,28 @@ SecondsArg = Annotated[float | None, Field(ge=0)]
 ActionArg = Annotated[ActionKind | None, Field(description="calls in which this was executed")]
 TestsArg = Annotated[bool, Field(description="test calls too")]
 LegsArg = Annotated[bool, Field(description="legs of calls too")]
-CursorArg = Annotated[str | None, Field(description="next_cursor of the previous answer, same arguments")]
+CursorArg = Annotated[str | None, Field(description="next_cursor; same arguments")]
 
 
 @dataclass(frozen=True)
 class Asked:
     """What a question is about: the accounts meant, the filter over those that can be read, its window, the digest of
-    its arguments for a cursor, and the names of the filters that narrow it."""
+    its arguments for a cursor, and the filters that narrow it, as they were given."""
 
     names: tuple[str, ...]
     which: Filter
     window: Window
     digest: str
-    narrowed_by: tuple[str, ...]
+    narrowing: dict[str, object]
 
     def place(self, tool: str, position: tuple[float, ...]) -> Place:
         """Where this question's answer goes on."""
         return Place(tool, self.digest, self.window, position)
+
+
+def asked_words(question: Asked, zone: ZoneInfo) -> str:
+    """The window and the filters of a question, for the text channel."""
+    return window_words(question.window, zone) + narrowing_words(question.narrowing)
 
 
 def account_names(app: App, account: str | None) -> tuple[str, ...]:
@@ -99,7 +106,7 @@ def asked(
         include_tests=include_tests,
         include_legs=include_legs,
     )
-    narrowing = {
+    narrowing: dict[str, object] = {
         "account": account,
         "agent": agent,
         "phone": phone,
@@ -113,4 +120,4 @@ def asked(
     }
     of = digest([*narrowing.values(), include_tests, include_legs, *own])
     check_cursor(place, of)
-    return Asked(names, which, window, of, tuple(name for name, value in narrowing.items() if value is not None))
+    return Asked(names, which, window, of, {name: value for name, value in narrowing.items() if value is not None})

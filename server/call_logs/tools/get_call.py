@@ -12,6 +12,7 @@ from pydantic import Field
 
 from call_logs.errors import BadQuery, CallNotFound
 from call_logs.model import Call, Scalar, Turn, customer_number
+from call_logs.phones import digits
 from call_logs.providers import NO_ACCOUNT
 from call_logs.sip import in_words
 from call_logs.store import Excerpt, Filter
@@ -27,7 +28,7 @@ from call_logs.tools.answer import (
     Part,
     answer,
     counted,
-    coverage_of,
+    coverage_of_call,
     coverage_words,
     details_of,
     dumped,
@@ -119,6 +120,13 @@ class EarlierPart(Part):
     latest: list[CallPart]
 
 
+class LaterPart(Part):
+    """Later calls from or to the same customer's number, the next ones first."""
+
+    total: int
+    next: list[CallPart]
+
+
 class GetCall(Part):
     """The structured answer. `next_turns` goes back into `turns`."""
 
@@ -128,6 +136,7 @@ class GetCall(Part):
     next_turns: str | None = None
     legs: list[CallPart] | None = None
     earlier_calls: EarlierPart | None = None
+    later_calls: LaterPart | None = None
     coverage: CoveragePart
     notice: str | None = None
 
@@ -189,27 +198,31 @@ def _answer(app: App, call_id: str, turns: str | None, around: int | None) -> Ca
     held = excerpt(app, call_id, first, min(last, first + budget // LEAST_CHARACTERS)) or held
     call, count = held.call, held.total_turns
     part = call_part(app, call)
+    rows = app.store.legs(call)
+    legs = [row_part(row, app.zone) for row in rows]
+    before, later = _earlier(app, call), _later(app, call)
     wanted = [turn_part(turn, budget) for turn in call.turns]
-    fit = fitting(wanted, budget - len(dumped(part)), turn_line, dumped) if wanted else 0
+    around_turns = sum(len(dumped(one)) for one in (part, before, later, *legs) if one is not None)
+    fit = fitting(wanted, budget - around_turns, turn_line, dumped)
     shown = wanted[:fit]
     upto = last if turns not in (None, "all") or around is not None else count
     following = first + fit
-    legs = app.store.legs(call)
-    before = _earlier(app, call)
-    coverage = coverage_of(app, Filter((call.account,), since=call.started_at, until=call.started_at))
+    coverage = coverage_of_call(app, call, count)
     structured = GetCall(
         call=part,
         turns=shown,
         total_turns=count,
         next_turns=f"{following}-{upto}" if following <= upto else None,
-        legs=[row_part(row, app.zone) for row in legs] or None,
+        legs=legs or None,
         earlier_calls=before,
+        later_calls=later,
         coverage=coverage,
     )
     facts = [
         *_call_lines(part),
-        *(["Legs:", *(row_line(row, app.zone, app.now()) for row in legs)] if legs else []),
+        *(["Legs:", *(row_line(row, app.zone, app.now()) for row in rows)] if legs else []),
         _earlier_line(call, before),
+        _later_line(later),
         _turns_line(count, shown, structured.next_turns),
         coverage_words(coverage),
     ]
@@ -229,6 +242,17 @@ def _earlier(app: App, call: Call) -> EarlierPart | None:
         days=max(1, ceil((call.started_at - recent[-1].started_at) / timedelta(days=1))) if told else None,
         latest=[row_part(row, app.zone) for row in rows[:EARLIER]],
     )
+
+
+def _later(app: App, call: Call) -> LaterPart | None:
+    number = digits(customer_number(call.direction, call.from_number, call.to_number) or "")
+    if not number:
+        return None
+    which = Filter(app.sync.readable(app.sync.names), since=call.started_at, phone=number)
+    page = app.store.list_calls(which, sort="oldest", limit=EARLIER + 1)
+    following = [row for row in page.rows if row.id != call.id]
+    total = page.total - (len(page.rows) - len(following))
+    return LaterPart(total=total, next=[row_part(row, app.zone) for row in following[:EARLIER]]) if total else None
 
 
 def _range(count: int, turns: str | None, around: int | None) -> tuple[int, int, int]:
@@ -341,7 +365,7 @@ def action_quotes(actions: Sequence[ActionPart]) -> list[str]:
 def _call_lines(part: WholeCallPart) -> list[str]:
     known = [
         ("direction", part.direction if part.direction != "unknown" else None),
-        ("status", part.status + (f" ({part.vendor_status})" if part.vendor_status else "")),
+        ("status", part.status + (f" ({part.vendor_status})" if part.vendor_status not in (None, part.status) else "")),
         ("end reason", part.end_reason),
         ("SIP status", in_words(part.sip_status_code)),
         ("from", part.from_number),
@@ -376,6 +400,14 @@ def _earlier_line(call: Call, before: EarlierPart | None) -> str:
     if not any(character.isdecimal() for character in number):
         return "The customer's number is withheld, so earlier calls cannot be told."
     return "No earlier call with this customer's number is held."
+
+
+def _later_line(later: LaterPart | None) -> str:
+    if later is None:
+        return ""
+    following = later.next[0]
+    when = f"{following.started_at[:10]} {following.started_at[11:16]} {following.started_at[19:]}"
+    return f"After this one: {counted(later.total, 'call')} with the same number, the next {when} ({following.id})."
 
 
 def _ordinal(number: int) -> str:

@@ -26,7 +26,6 @@ from call_logs.tools.answer import (
     row_part,
     widen,
     window_part,
-    window_words,
 )
 from call_logs.tools.cursors import read_cursor, write_cursor
 from call_logs.tools.filters import (
@@ -44,6 +43,7 @@ from call_logs.tools.filters import (
     TestsArg,
     UntilArg,
     asked,
+    asked_words,
 )
 
 DEFAULT_LIMIT = 20
@@ -120,7 +120,7 @@ def _answer(
     cursor = None
     if page.more or fit < len(page.rows):
         cursor = write_cursor(question.place("list_calls", sort_key(page.rows[fit - 1], sort)))
-    coverage = coverage_of(app, question.which, question.names)
+    coverage = coverage_of(app, question.which, question.names, acting=[row.account for row in page.rows[:fit]])
     structured = ListCalls(
         calls=[part for _, part in shown[:fit]],
         total=page.total,
@@ -132,7 +132,7 @@ def _answer(
         _headline(app, question, page, sort, fit, first=after is None),
         *(line for line, _ in shown[:fit]),
         f"next_cursor: {cursor}" if cursor else "",
-        coverage_words(coverage),
+        coverage_words(coverage, heard=False),
     ]
     quotes = [f"{part.id}: {short(part.summary, 160)}" for _, part in shown[:fit] if part.summary]
     return answer(structured, facts, quotes)
@@ -140,8 +140,8 @@ def _answer(
 
 def _headline(app: App, question: Asked, page: ListPage, sort: str, shown: int, *, first: bool) -> str:
     calls = counted(page.total, "call")
-    where = window_words(question.window, app.zone)
+    where = asked_words(question, app.zone)
     if not page.total:
-        return f"No calls {where}. {widen(question.narrowed_by)}".rstrip()
+        return f"No calls {where}. {widen(question.narrowing)}".rstrip()
     some = f", {sort} first" + ("" if first and shown == page.total else f", {shown} shown here")
     return f"{calls} {where}{some}:"

@@ -32,7 +32,6 @@ from call_logs.tools.answer import (
     transcript_uri,
     widen,
     window_part,
-    window_words,
 )
 from call_logs.tools.cursors import Place, read_cursor, write_cursor
 from call_logs.tools.filters import (
@@ -50,6 +49,7 @@ from call_logs.tools.filters import (
     TestsArg,
     UntilArg,
     asked,
+    asked_words,
 )
 
 DEFAULT_LIMIT = 10
@@ -188,13 +188,13 @@ def _answer(
     after: SearchPosition | None,
 ) -> CallToolResult:
     page = app.store.search(query, question.which, speaker=speaker, sort=sort, limit=limit, after=after)
-    coverage = coverage_of(app, question.which, question.names)
+    coverage = coverage_of(app, question.which, question.names, acting=[hit.row.account for hit in page.hits])
     silent = coverage.missing_transcripts.count if coverage.missing_transcripts else 0
     searched = app.store.list_calls(question.which, limit=1).total - silent
     terms = [] if page.total_calls else app.store.occurrences(query, question.which, speaker=speaker)
     notes = [*query.notes, *_ranking_note(page, sort), *_nothing_note(page, terms, question, speaker)]
     match = "1 call matches" if page.total_calls == 1 else f"{page.total_calls or 'No'} calls match"
-    head = f"{match}, of {searched} with a transcript, {window_words(question.window, app.zone)}"
+    head = f"{match}, of {searched} with a transcript, {asked_words(question, app.zone)}"
     behind = [*notes, coverage_words(coverage)]
     shown, form = _fitting(app, page.hits, query, limit, "\n".join([head, *behind]))
     cut = page.more or len(shown) < len(page.hits)
@@ -258,8 +258,9 @@ def _nothing_note(
         yield f"Calls with each by itself: {counts}."
         if sum(term.calls > 0 for term in terms) > 1:
             yield "Join them with OR to see those."
-    narrowed = widen([*question.narrowed_by, *(["speaker"] if speaker else [])])
+    narrowed = widen([*question.narrowing, *(["speaker"] if speaker else [])])
     yield narrowed or "Try other words with OR, or a prefix*."
+    yield "Only what was said is searched, not summaries or extracted values."
 
 
 def _part(app: App, hit: Hit, query: Query, form: _Form) -> HitPart:

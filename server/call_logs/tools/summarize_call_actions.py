@@ -1,33 +1,35 @@
 """`summarize_call_actions`: what was done in a call, what was promised and not done; or groups over many calls."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import anyio.to_thread
 from mcp.types import CallToolResult
 from pydantic import Field
 
 from call_logs.errors import BadQuery, CallNotFound
-from call_logs.model import Call, Speaker
+from call_logs.model import ActionKind, Call, Speaker
 from call_logs.sip import in_words
-from call_logs.store import Filter
+from call_logs.store import sort_key
 from call_logs.text import defang
 from call_logs.times import show_seconds
 from call_logs.tools import App, Ctx, app_of
 from call_logs.tools.answer import (
     DEFAULT_CHARACTERS,
+    MOST_CHARACTERS,
     CoveragePart,
     Part,
     WindowPart,
     answer,
     counted,
     coverage_of,
+    coverage_of_call,
     coverage_words,
     dumped,
     fact,
     fitting,
     stamp,
     window_part,
-    window_words,
 )
 from call_logs.tools.filters import (
     AccountArg,
@@ -43,13 +45,21 @@ from call_logs.tools.filters import (
     TestsArg,
     UntilArg,
     asked,
+    asked_words,
 )
 from call_logs.tools.get_call import ActionPart, action_line, action_parts, action_quotes, call_of, excerpt
 
+if TYPE_CHECKING:
+    from call_logs.promises import Promise
+
+MOST_READ = 500
+"""Calls whose promises are looked for in one answer."""
+
 
 class PromisePart(Part):
-    """What the agent promised, or claimed to have done, without an executed action that could be it."""
+    """What the agent promised, or claimed to have done. `call_id` stands there in an answer about many calls."""
 
+    call_id: str | None = None
     turn: int
     offset_seconds: float | None = None
     kind: str
@@ -79,17 +89,22 @@ class ActionGroupPart(Part):
 class SummarizeCallActions(Part):
     """The structured answer: of one call, or grouped over many.
 
-    Where `actions_reported` is false the vendor reports no actions, and what was promised cannot be compared.
+    `promised_not_executed`: promises without an executed action that could be it. Where `actions_reported` is false the
+    vendor reports no actions: `promised` then holds what was promised, and whether it was done cannot be told.
+    `calls_judged`: of the calls considered, those whose promises were compared with their actions.
     """
 
     call_id: str | None = None
     actions: list[ActionPart] | None = None
     promised_not_executed: list[PromisePart] | None = None
+    promised: list[PromisePart] | None = None
     actions_reported: bool | None = None
     ended: EndedPart | None = None
     groups: list[ActionGroupPart] | None = None
     groups_left_out: int | None = None
     calls_considered: int | None = None
+    calls_judged: int | None = None
+    promises_left_out: int | None = None
     window: WindowPart | None = None
     coverage: CoveragePart
     notice: str | None = None
@@ -99,7 +114,8 @@ async def summarize_call_actions(
     ctx: Ctx,
     call_id: Annotated[str | None, Field(description="one call; without it, groups over the filtered calls")] = None,
     group_by: Annotated[
-        Literal["kind", "name", "agent", "account", "day"], Field(description="without call_id")
+        Literal["kind", "name", "agent", "account", "day", "promise"],
+        Field(description="without call_id; promise lists promises not kept"),
     ] = "kind",
     account: AccountArg = None,
     agent: AgentArg = None,
@@ -115,7 +131,7 @@ async def summarize_call_actions(
     include_legs: LegsArg = False,
 ) -> CallToolResult:
     """Say what was done: one call's executed actions (transfers, messages, bookings …) with the turn of each, and what
-    the agent promised but did not execute; or, without call_id, executed actions grouped over many calls.
+    the agent promised but did not execute; or, without call_id, actions grouped, or promises not kept, over many calls.
 
     promised_not_executed is precise rather than exhaustive: quote its text as evidence.
     """
@@ -153,11 +169,13 @@ async def summarize_call_actions(
         include_legs=include_legs,
     )
     await app.sync.freshen(question.which.accounts, question.window.since, question.window.until)
+    if group_by == "promise":
+        return await anyio.to_thread.run_sync(_promises, app, question)
     return await anyio.to_thread.run_sync(_many, app, question, group_by)
 
 
 def _one(app: App, call_id: str) -> CallToolResult:
-    from call_logs.promises import unkept  # noqa: PLC0415 - its patterns take a while to compile
+    from call_logs.promises import promised, unkept  # noqa: PLC0415 - its patterns take a while to compile
 
     held = excerpt(app, call_id, 1, None)
     if held is None:
@@ -165,21 +183,15 @@ def _one(app: App, call_id: str) -> CallToolResult:
     call = held.call
     reported = _reported(app, call)
     actions = action_parts(app, call)
-    promises = [
-        PromisePart(
-            turn=promise.turn,
-            offset_seconds=promise.offset_seconds,
-            kind=promise.kind,
-            text=defang(promise.text),
-            claimed=promise.claimed,
-        )
-        for promise in unkept(call.turns, call.actions)
-    ]
-    coverage = coverage_of(app, Filter((call.account,), since=call.started_at, until=call.started_at))
+    promises = [_part(one) for one in (unkept(call.turns, call.actions) if reported else promised(call.turns))]
+    fit = fitting([*promises, *actions], MOST_CHARACTERS // 2, dumped)
+    promises = promises[:fit]
+    coverage = coverage_of_call(app, call, held.total_turns)
     structured = SummarizeCallActions(
         call_id=call.id,
         actions=actions if reported else None,
         promised_not_executed=promises if reported and call.turns else None,
+        promised=promises if not reported and call.turns else None,
         actions_reported=reported,
         ended=EndedPart(
             status=call.status,
@@ -197,10 +209,26 @@ def _one(app: App, call_id: str) -> CallToolResult:
         _ended_line(call),
         coverage_words(coverage),
     ]
-    quotes = action_quotes(actions)
-    if reported:
-        quotes += [f"turn {promise.turn}, {promise.kind} {_how(promise)}: {promise.text}" for promise in promises]
+    quotes = [*action_quotes(actions), *(_promise_quote(promise) for promise in promises)]
     return answer(structured, facts, quotes)
+
+
+def _part(promise: "Promise", call_id: str | None = None) -> PromisePart:
+    return PromisePart(
+        call_id=call_id,
+        turn=promise.turn,
+        offset_seconds=promise.offset_seconds,
+        kind=promise.kind,
+        text=defang(promise.text),
+        claimed=promise.claimed,
+    )
+
+
+def _promise_quote(promise: PromisePart) -> str:
+    how = "claimed as done" if promise.claimed else "promised"
+    return (
+        f"{f'{promise.call_id}, ' if promise.call_id else ''}turn {promise.turn}, {promise.kind} {how}: {promise.text}"
+    )
 
 
 def _reported(app: App, call: Call) -> bool:
@@ -210,24 +238,27 @@ def _reported(app: App, call: Call) -> bool:
     return "actions" in provider.gives or bool(call.actions) or by_report
 
 
-def _how(promise: PromisePart) -> str:
-    return "claimed as done" if promise.claimed else "promised"
-
-
 def _promises_line(call: Call, promises: list[PromisePart], *, reported: bool) -> str:
     if not reported:
-        return "This vendor reports no actions: whether what was promised was done cannot be told."
+        made = f" Promised: {_kinds(promises)}." if promises else ""
+        return f"This vendor reports no actions: whether what was promised was done cannot be told.{made}"
     if not call.turns:
         return "No transcript, so promises cannot be compared with what was done."
     if not promises:
-        return "Nothing found that was promised and not executed."
-    kinds = ", ".join(
+        return (
+            "No promise of a message, booking, transfer or call back was recognised that was not kept; other promises, and "
+            "unusual wordings, are not looked for."
+        )
+    return f"Promised or claimed, but not executed: {_kinds(promises)}."
+
+
+def _kinds(promises: Sequence[PromisePart]) -> str:
+    return ", ".join(
         f"{promise.kind} (turn {promise.turn}"
         + (f" at {show_seconds(promise.offset_seconds)}" if promise.offset_seconds is not None else "")
         + ")"
         for promise in promises
     )
-    return f"Promised or claimed, but not executed: {kinds}."
 
 
 def _ended_line(call: Call) -> str:
@@ -249,7 +280,7 @@ def _many(app: App, question: Asked, group_by: str) -> CallToolResult:
         for group in groups
     ]
     fit = fitting(parts, DEFAULT_CHARACTERS, _group_line, dumped) if parts else 0
-    coverage = coverage_of(app, question.which, question.names, about_actions=True)
+    coverage = coverage_of(app, question.which, question.names, acting=question.names, about_agents=group_by == "agent")
     structured = SummarizeCallActions(
         groups=parts[:fit],
         groups_left_out=len(parts) - fit or None,
@@ -257,15 +288,56 @@ def _many(app: App, question: Asked, group_by: str) -> CallToolResult:
         window=window_part(question.window, app.zone),
         coverage=coverage,
     )
-    executed = sum(part.executions for part in parts)
+    ends = sum(part.executions for part in parts if group_by == "kind" and part.key == ActionKind.END)
+    executed = counted(sum(part.executions for part in parts) - ends, "executed action")
+    besides = f" (and {ends} ends of calls)" if ends else ""
     facts = [
-        f"{counted(executed, 'executed action')} in {counted(considered, 'call')} {window_words(question.window, app.zone)}, by {group_by}:",
+        f"{executed}{besides} in {counted(considered, 'call')} {asked_words(question, app.zone)}, by {group_by}:",
         *(_group_line(part) for part in parts[:fit]),
         f"{len(parts) - fit} smaller groups are left out; narrow the window or filters." if fit < len(parts) else "",
-        coverage_words(coverage),
+        coverage_words(coverage, heard=False),
     ]
     return answer(structured, facts)
 
 
 def _group_line(part: ActionGroupPart) -> str:
     return f"{part.key}: {part.executions} in {counted(part.calls, 'call')}, e.g. {', '.join(part.example_call_ids)}"
+
+
+def _promises(app: App, question: Asked) -> CallToolResult:
+    """What was promised and not executed in the newest calls of the filter, newest first."""
+    from call_logs.promises import unkept  # noqa: PLC0415 - its patterns take a while to compile
+
+    which = question.which
+    considered, read, judged = app.store.list_calls(which, limit=1).total, 0, 0
+    found: list[PromisePart] = []
+    after: tuple[float, int] | None = None
+    more = True
+    while more and read < MOST_READ:
+        page = app.store.list_calls(which, limit=100, after=after)
+        more = page.more
+        for row in page.rows[: MOST_READ - read]:
+            read, after = read + 1, sort_key(row, "newest")
+            held = excerpt(app, row.id, 1, None) if row.turns else None
+            if held is not None and _reported(app, held.call):
+                judged += 1
+                found += [_part(promise, row.id) for promise in unkept(held.call.turns, held.call.actions)]
+    fit = fitting(found, DEFAULT_CHARACTERS, _promise_quote, dumped)
+    coverage = coverage_of(app, which, question.names, acting=question.names)
+    structured = SummarizeCallActions(
+        promised_not_executed=found[:fit],
+        promises_left_out=len(found) - fit or None,
+        calls_considered=considered,
+        calls_judged=judged,
+        window=window_part(question.window, app.zone),
+        coverage=coverage if read == considered else coverage.model_copy(update={"complete": False}),
+    )
+    promises = f"{counted(len(found), 'promise')} of a message, booking, transfer or call back"
+    facts = [
+        f"{promises} without an executed action, {asked_words(question, app.zone)}:",
+        f"Compared {judged} of {counted(considered, 'call')}; the others have no transcript or no reported actions.",
+        f"Only the newest {read} calls were looked at: narrow the window." if read < considered else "",
+        f"{len(found) - fit} older ones are left out: narrow the window." if fit < len(found) else "",
+        coverage_words(coverage),
+    ]
+    return answer(structured, facts, [_promise_quote(promise) for promise in found[:fit]])
