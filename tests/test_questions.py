@@ -93,6 +93,11 @@ class Told:
     turns: tuple[tuple[str, str], ...]
     heard: bool
 
+    @property
+    def answered(self) -> bool:
+        """Whether somebody picked up, as far as the vendor tells: some say that it was a voicemail."""
+        return self.status in ("completed", "in_progress") and "voicemail" not in (self.end or "")
+
     def says(self, *words: str, speaker: str | None = None) -> bool:
         """Whether one of the words (patterns, any case) is in what was said, and can be heard by the product."""
         said = (text for who, text in self.turns if speaker in (None, who))
