@@ -103,7 +103,7 @@ async def test_a_number_is_found_on_any_line_while_one_vendor_refuses_and_one_is
     assert "demo-vyom" in unwell["demo-vyom"]["next_step"]
     assert unwell["demo-bimpe"]["state"] == "down"
     assert set(unwell) == {"demo-vyom", "demo-bimpe"}
-    for name in ("demo-vyom is parked", "demo-bimpe is down"):
+    for name in ("parked: demo-vyom", "down: demo-bimpe"):
         assert name in answer.text
 
 

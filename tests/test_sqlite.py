@@ -26,6 +26,7 @@ from call_logs.store import _sqlite_rows as rows
 from call_logs.store import sqlite as engine
 from call_logs.store.query import parse
 from call_logs.store.sqlite import MIGRATIONS, SQLiteStore
+from call_logs.store.words import TOKENISER_VERSION
 
 NOW = datetime(2026, 9, 30, 12, 0, tzinfo=UTC)
 ALL = Filter(("acme",))
@@ -331,7 +332,7 @@ def test_an_index_of_an_older_tokeniser_is_built_again(
     store.save_page("acme", [parent, leg])
     store.close()
     for module in (engine, rows):
-        monkeypatch.setattr(module, "TOKENISER_VERSION", 2)
+        monkeypatch.setattr(module, "TOKENISER_VERSION", TOKENISER_VERSION + 1)
     for module in (rows, queries):
         monkeypatch.setattr(module, "tokens", other_tokens)
     with closing(SQLiteStore(path)) as newer:

@@ -780,12 +780,12 @@ def test_prefixes_alternatives_and_exclusions_mean_what_they_say(store: Store) -
             made(5, "refund test"),
         ],
     )
-    assert found(store, "refund") == {"call-1", "call-5"}
-    assert found(store, "refun*") == {"call-1", "call-2", "call-5"}
-    assert found(store, "refund OR chargeback") == {"call-1", "call-3", "call-5"}
-    assert found(store, "refund -test") == {"call-1"}
+    assert found(store, '"refund"') == {"call-1", "call-5"}
+    assert found(store, "refund") == found(store, "refun*") == {"call-1", "call-2", "call-5"}
+    assert found(store, '"refund" OR chargeback') == {"call-1", "call-3", "call-5"}
+    assert found(store, "refund -test") == {"call-1", "call-2"}
     assert found(store, "refun* OR chargeback -test -two") == {"call-1", "call-3"}
-    assert found(store, "nonsense OR refund") == {"call-1", "call-5"}
+    assert found(store, 'nonsense OR "refund"') == {"call-1", "call-5"}
 
 
 @pytest.mark.parametrize("sort", ["relevance", "newest"])

@@ -7,7 +7,7 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -1216,3 +1216,94 @@ def test_spoken_details_are_masked_and_facts_are_not() -> None:
     assert out.extracted == {"age": 41, "card": "[card ending 1111]"}
     assert (out.from_number, out.vendor_call_id) == ("+15550100001", "call-1")
     assert prepared(call, Masking.OFF) == call
+
+
+# -- several processes on one store -----------------------------------------------------------------------------
+
+
+class Shared(SQLiteStore):
+    """A store of one of several processes: another one leads until it is told not to."""
+
+    led_elsewhere = False
+    resigned = 0
+
+    def lead(self, account: str) -> bool:
+        """Whether nobody else does."""
+        return not self.led_elsewhere and super().lead(account)
+
+    def resign(self, account: str) -> None:
+        """Counted."""
+        self.resigned += 1
+        super().resign(account)
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shared]:
+    """Looks often whether the other process is done."""
+    monkeypatch.setattr("call_logs.sync.FOLLOW_SECONDS", 0.01)
+    store = Shared(tmp_path / "shared.db")
+    yield store
+    store.close()
+
+
+async def test_while_another_process_reads_an_account_this_one_asks_nothing_and_takes_over_what_it_read(
+    vendor: Vendor, shared: Shared
+) -> None:
+    """The other process writes its page and its marks; then it says that it is done."""
+    began = datetime.now(UTC)
+    async with running(syncing(shared, vendor.account(), wait=0.05)) as sync:
+        shared.led_elsewhere = True
+        await sync.freshen(["acme"])
+        assert vendor.asked == []
+        assert sync.health("acme").state == "syncing"
+        shared.save_page("acme", [], Marks(high=began, low=began - 2 * HISTORY))
+        shared.note("acme", "ok", synced_at=began)
+        await until(lambda: sync.health("acme").state == "ok")
+        health = sync.health("acme")
+        assert vendor.asked == []
+        assert health.marks.low is not None
+        assert health.last_synced_at is not None
+        assert abs(health.last_synced_at - began) < timedelta(seconds=1)
+    assert shared.resigned == 1
+
+
+async def test_an_account_whose_reader_is_gone_is_read_on_by_the_next_process(vendor: Vendor, shared: Shared) -> None:
+    async with running(syncing(shared, vendor.account(), wait=0.05)) as sync:
+        shared.led_elsewhere = True
+        await sync.freshen(["acme"])
+        assert vendor.asked == []
+        shared.led_elsewhere = False
+        await until(lambda: sync.health("acme").state == "ok")
+    assert Counter(kept(shared)) == expected(vendor.rows)
+
+
+async def test_what_another_process_failed_at_is_tried_by_this_one(vendor: Vendor, shared: Shared) -> None:
+    async with running(syncing(shared, vendor.account(), wait=0.05)) as sync:
+        shared.led_elsewhere = True
+        await sync.freshen(["acme"])
+        shared.note("acme", "down", "acme could not be reached.", "Ask again.")
+        shared.led_elsewhere = False
+        await until(lambda: sync.health("acme").state == "ok")
+    assert Counter(kept(shared)) == expected(vendor.rows)
+
+
+async def test_a_question_during_a_long_backfill_has_the_newest_calls_read_first(
+    vendor: Vendor, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two pages, and the backfill goes on where it was; what is outdated does not count as covered."""
+    gate = Gate(store, monkeypatch, holds_after=1)
+    ahead = timedelta(0)
+    sync = syncing(store, vendor.account(), wait=0.05, now=lambda: datetime.now(UTC) + ahead)
+    async with running(sync):
+        await until(lambda: sync.start("acme") or gate.saved == 1)  # type: ignore[func-returns-value] - starts once
+        newest = NOW - timedelta(minutes=1)
+        await until(lambda: sync.health("acme", newest).covered)
+        ahead = timedelta(minutes=5)
+        assert not sync.health("acme", newest).covered
+        vendor.rows.insert(0, log(9_999, at=NOW + timedelta(minutes=4)))
+        await sync.freshen(["acme"], newest)
+        gate.open()
+        await until(lambda: sync.health("acme").state == "ok")
+    assert vendor.pages[:3] == [1, 2, 1]  # not 3: the newest first
+    assert set(vendor.pages) >= {1, 2, 3}
+    assert Counter(kept(store)) == expected(vendor.rows)

@@ -1,9 +1,13 @@
 """Vendor to store: the only path to the network.
 
 A pass over an account first reads what is new (down to the last known call less a lookback), then goes on with the
-backfill where an earlier one stopped. Each page is cleaned, masked and saved in one transaction with the marks that
-say how far it got, so a killed process resumes. A question waits a bounded time for the pass that covers its window
-and is then answered from the store; the pass goes on. One account's failure touches no other account.
+backfill where an earlier one stopped; a question that finds the newest calls too old has them read between two pages
+of it. Each page is cleaned, masked and saved in one transaction with the marks that say how far it got, so a killed
+process resumes. A question waits a bounded time for the pass that covers its window and is then answered from the
+store; the pass goes on. One account's failure touches no other account.
+
+Of several processes on one store, one at a time reads an account; the others wait for it, answer from the store
+meanwhile, and take what it read as their own.
 """
 
 import contextlib
@@ -19,7 +23,15 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from call_logs.errors import AuthFailed, CallLogsError, CallNotFound, ProviderError, RateLimited, Unavailable
+from call_logs.errors import (
+    AuthFailed,
+    CallLogsError,
+    CallNotFound,
+    ProviderError,
+    RateLimited,
+    StoreError,
+    Unavailable,
+)
 from call_logs.model import Action, Call, Scalar, Speaker, Turn
 from call_logs.providers import Account, AnyProvider, Page
 from call_logs.store import Marks, Store, Unsettled
@@ -42,13 +54,16 @@ PARKED_SECONDS = 900.0
 REST_SECONDS = 60.0
 FAILURES_BEFORE_REST = 5
 
+FOLLOW_SECONDS = 0.5
+"""How often a process looks whether the one that reads an account is done, or gone."""
+
 _LOOK_SECONDS = 0.1
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Health:
-    """How an account stands. `reached` is how far back the running pass has got; `marks` what is complete.
+    """How an account stands. `marks` say what is complete; `last_synced_at` is when its newest calls were asked for.
 
     States: ok, syncing, never synced, down (the vendor's failure), parked (credential refused), failed (an answer we
     cannot read, or a bug), misconfigured.
@@ -74,6 +89,9 @@ class _Line:
         self.marks = Marks()
         self.running = False
         self.reached: datetime | None = None
+        self.seen_at: datetime | None = None
+        self.asked = False
+        self.adopts_since = datetime.max.replace(tzinfo=UTC)
         self.read = 0
         self.moved = anyio.Event()
         self.state = "misconfigured" if account.problem else "never synced"
@@ -215,11 +233,15 @@ class Sync:
     def start(self, name: str, *, always: bool = False) -> None:
         """Start a pass in the background, if one is due (or `always`) and none runs."""
         line = self._lines[name]
+        line.asked = True
         if line.running or line.provider is None or self._tasks is None:
             return
         due = line.finished is None or time.monotonic() - line.finished >= self._max_age
         if always or (due and time.monotonic() >= line.idle_until):
-            line.running, line.reached, line.read = True, None, 0
+            line.running, line.reached, line.seen_at, line.read = True, None, None, 0
+            line.adopts_since = self._now() - timedelta(seconds=0.0 if always else self._max_age)
+            if line.last_synced_at is not None:  # this process's own; the store keeps milliseconds
+                line.adopts_since = max(line.adopts_since, line.last_synced_at + timedelta(milliseconds=1))
             self._tasks.start_soon(self._run, line)
 
     async def finish(
@@ -251,7 +273,7 @@ class Sync:
             state=state,
             problem=problem,
             next_step=next_step,
-            last_synced_at=line.last_synced_at,
+            last_synced_at=(line.seen_at if line.running else None) or line.last_synced_at,
             marks=line.marks,
             fresh=line.state == "ok" and not line.running,
             covered=self._covers(line, since, until),
@@ -263,19 +285,24 @@ class Sync:
             return line.state == "ok"
         if since is None:
             return False
-        if line.reached is not None and line.reached <= since:
+        if line.reached is not None and line.reached <= since and not self._outdated(line):
             return True
         high, low = line.marks.high, line.marks.low
         if line.state not in ("ok", "never synced") or high is None or low is None or until is None:
             return False
         return low <= since and until <= high - LOOKBACK
 
+    def _outdated(self, line: _Line) -> bool:
+        """Whether the newest calls were last asked for longer ago than an answer may be old."""
+        return line.seen_at is not None and (self._now() - line.seen_at).total_seconds() >= self._max_age
+
     # -- one pass -----------------------------------------------------------------------------------------------
 
     async def _run(self, line: _Line) -> None:
         try:
-            await self._pass(line)
-            await self._ended(line, "ok")
+            if await self._lead(line):
+                await self._pass(line)
+                await self._ended(line, "ok")
         except AuthFailed as error:
             line.idle_until = time.monotonic() + PARKED_SECONDS
             await self._ended(line, "parked", error.problem, error.next_step)
@@ -293,27 +320,52 @@ class Sync:
             await self._ended(
                 line, "failed", f"{line.account.name} could not be read: an internal error.", "Report it with the log."
             )
+        finally:
+            with anyio.CancelScope(shield=True), contextlib.suppress(StoreError):
+                await anyio.to_thread.run_sync(self._store.resign, line.account.name)
+
+    async def _lead(self, line: _Line) -> bool:
+        """Wait until this process may read the account. False where another one has done so meanwhile: that counts."""
+        while not await anyio.to_thread.run_sync(self._store.lead, line.account.name):
+            if await self._follow(line):
+                return False
+            await anyio.sleep(FOLLOW_SECONDS)
+        return not await self._follow(line)
+
+    async def _follow(self, line: _Line) -> bool:
+        """Take over how far the account has been read. True where another process has done what this pass is for."""
+        held = (await anyio.to_thread.run_sync(self._store.accounts, [line.account.name]))[0]
+        line.marks = held.marks
+        if held.state == "ok" and held.last_synced_at is not None and held.last_synced_at > line.adopts_since:
+            line.last_synced_at, line.state, line.problem, line.next_step = held.last_synced_at, "ok", None, None
+            line.failures, line.idle_until = 0, 0.0
+            line.running, line.finished = False, time.monotonic()
+        line.move()
+        return not line.running
 
     async def _ended(self, line: _Line, state: str, problem: str | None = None, next_step: str | None = None) -> None:
         if state == "ok":
             line.failures, line.idle_until = 0, 0.0
-            line.last_synced_at = self._now()
+            line.last_synced_at = line.seen_at
         if state != line.state and (problem or line.state in ("down", "parked", "failed")):
             _log.warning("%s: %s", line.account.name, f"{problem} {next_step}" if problem else "answers again")
         line.state, line.problem, line.next_step = state, problem, next_step
         line.running, line.finished = False, time.monotonic()
         try:
-            await anyio.to_thread.run_sync(self._store.note, line.account.name, state, problem, next_step)
+            note = functools.partial(self._store.note, line.account.name, state, problem, next_step, line.seen_at)
+            await anyio.to_thread.run_sync(note)
         except Exception:  # noqa: BLE001 - nor may this end the server; what is noted is for the next start only
             _log.warning("how the pass over %s ended could not be kept", line.account.name, exc_info=True)
         line.move()
 
     async def _pass(self, line: _Line) -> None:
-        if line.marks.low is not None:
-            await self._read_new(line)
-        floor = self._now() - self._history
-        if line.marks.low is None or line.marks.low > floor:
-            await self._backfill(line, floor)
+        done = False
+        while not done:
+            line.seen_at, line.asked = self._now(), False
+            if line.marks.low is not None:
+                await self._read_new(line)
+            floor = self._now() - self._history
+            done = (line.marks.low is not None and line.marks.low <= floor) or await self._backfill(line, floor)
 
     async def _read_new(self, line: _Line) -> None:
         """From now down to the newest known call less the lookback. The mark moves only at the end."""
@@ -343,25 +395,32 @@ class Sync:
         unsettled = await anyio.to_thread.run_sync(ask)
         return min((call.started_at for call in unsettled if _due(call, now)), default=now)
 
-    async def _backfill(self, line: _Line, floor: datetime) -> None:
-        """From the lowest mark (or from now) down to the history's floor; a page that tells how far moves the mark."""
+    async def _backfill(self, line: _Line, floor: datetime) -> bool:
+        """From the lowest mark (or from now) down to the history's floor; a page that tells how far moves the mark.
+
+        False where it stopped on the way, since somebody asked and the newest calls should be read first.
+        """
         assert line.provider is not None  # noqa: S101 - `start` needs it
         begun = marks = line.marks
         # A resumed reading knows its own end; another one would drop what the vendor lists out of order.
         until = None if begun.resume is not None else begun.low
-        async for page in line.provider.calls(floor, until, begun.resume):
-            marks = replace(marks, high=begun.high or self._latest(marks.high, page))
-            if page.reached is None:
-                await self._keep(line, page, None)
-                line.reached = None
-            else:
-                marks = replace(marks, low=min(page.reached, marks.low or page.reached), resume=page.resume)
-                await self._keep(line, page, marks)
-                line.reached = marks.low
-            line.move()
+        async with contextlib.aclosing(line.provider.calls(floor, until, begun.resume)) as pages:
+            async for page in pages:
+                marks = replace(marks, high=begun.high or self._latest(marks.high, page))
+                if page.reached is None:
+                    await self._keep(line, page, None)
+                    line.reached = None
+                else:
+                    marks = replace(marks, low=min(page.reached, marks.low or page.reached), resume=page.resume)
+                    await self._keep(line, page, marks)
+                    line.reached = marks.low
+                line.move()
+                if line.asked and self._outdated(line) and page.reached is not None and page.resume is not None:
+                    return False
         await self._keep(line, Page(()), replace(marks, low=floor, resume=None))
         if begun.low is None:
             line.deep_at = time.monotonic()
+        return True
 
     async def _keep(self, line: _Line, page: Page, marks: Marks | None) -> None:
         def kept() -> None:

@@ -11,7 +11,7 @@ import ipaddress
 import pkgutil
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
@@ -223,7 +223,7 @@ class Provider(ABC, Generic[S]):
         """Make the cheapest authenticated request. Raises `ProviderError`."""
 
     @abstractmethod
-    def calls(self, since: datetime, until: datetime | None = None, resume: str | None = None) -> AsyncIterator[Page]:
+    def calls(self, since: datetime, until: datetime | None = None, resume: str | None = None) -> AsyncGenerator[Page]:
         """Pages of calls that began in [since, until), newest first; `until` None is now.
 
         May be resumed by the last page's `resume`. Calls may come again; none may be missing. Raises `ProviderError`.

@@ -7,7 +7,7 @@ summary or action. Facts and their evidence: the vendor's console API v1 as publ
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http import HTTPStatus
@@ -226,7 +226,7 @@ class Bimpe(Provider[BimpeSettings]):
 
     async def calls(
         self, since: datetime, until: datetime | None = None, resume: str | None = None
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncGenerator[Page]:
         """Pages of at most `PORTION` calls. A call began when it was created: that orders the list, and is in each row.
 
         The single call's `started_at` may be later, and would make a call move in time once it has ended.

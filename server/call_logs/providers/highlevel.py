@@ -8,7 +8,7 @@ copied. Facts and their evidence: the vendor's API 2021-04-15 as published, and 
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar
@@ -174,7 +174,7 @@ class HighLevel(Provider[HighLevelSettings]):
 
     async def calls(
         self, since: datetime, until: datetime | None = None, resume: str | None = None
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncGenerator[Page]:
         """Pages of 50. Date filters are sent but not believed: reported live as ignored, so rows are compared again."""
         place = _Place.read(resume, since) or _Place.first(since, until)
         met = Met()

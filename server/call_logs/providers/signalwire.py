@@ -9,7 +9,7 @@ specification ("documented"), the source of its SDKs, and what clients of the li
 import base64
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -275,7 +275,7 @@ class SignalWire(Provider[SignalWireSettings]):
 
     async def calls(
         self, since: datetime, until: datetime | None = None, resume: str | None = None
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncGenerator[Page]:
         """Pages of 1000 rows. Dates are sent a day wider than asked, and compared again here.
 
         Whether the bounds belong to the window is not documented. `resume` is the time that was reached: how long

@@ -9,7 +9,7 @@ vendor's API reference as published; what it leaves open is said where it matter
 import contextlib
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -271,7 +271,7 @@ class Telzino(Provider[TelzinoSettings]):
 
     async def calls(
         self, since: datetime, until: datetime | None = None, resume: str | None = None
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncGenerator[Page]:
         """Pages of one agent's calls each, 100 logs and the outbound calls that have none."""
         agents, unreadable = await self._agents()
         earlier = _places(resume)

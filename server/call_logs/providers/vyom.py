@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -220,7 +220,7 @@ class Vyom(Provider[VyomSettings]):
 
     async def calls(
         self, since: datetime, until: datetime | None = None, resume: str | None = None
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncGenerator[Page]:
         """Pages of 100. Each list that is read is a stream, named in `resume` by its path or its assistant."""
         self._missed.clear()
         window = _Window(since, until, start=since, end=until or datetime.now(UTC) + CLOCK_SLACK)

@@ -276,8 +276,18 @@ class Store(ABC):
         """The calls that began at or after `since` and are not settled."""
 
     @abstractmethod
-    def note(self, account: str, state: str, problem: str | None = None, next_step: str | None = None) -> None:
-        """Keep how the last pass over the account ended; state `ok` also sets `last_synced_at` to now."""
+    def note(
+        self,
+        account: str,
+        state: str,
+        problem: str | None = None,
+        next_step: str | None = None,
+        synced_at: datetime | None = None,
+    ) -> None:
+        """Keep how the last pass over the account ended.
+
+        State `ok` also sets `last_synced_at`: to when the newest calls were asked for, or to now.
+        """
 
     @abstractmethod
     def accounts(self, names: Sequence[str]) -> list[AccountRow]:
@@ -352,10 +362,14 @@ class Store(ABC):
 
     @abstractmethod
     def lead(self, account: str) -> bool:
-        """Become, or stay, the one process that reads this account's vendor, until `close` or the process's end.
+        """Become, or stay, the one process that reads this account's vendor, until `resign`, `close` or the process's end.
 
         Never waits; False while another process leads.
         """
+
+    @abstractmethod
+    def resign(self, account: str) -> None:
+        """Let another process lead the account."""
 
     @abstractmethod
     def index_progress(self) -> float | None:

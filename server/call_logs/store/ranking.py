@@ -1,12 +1,15 @@
 """Which call, and which of its turns, answers a query best. Works on tokens only, the same for every store.
 
-A call scores by BM25 over its words; among the best calls, one that says the query's words together in a single turn
-goes before one that scatters them.
+A call scores by BM25 over its words. Among the best calls, one that says the query's words in a single turn goes before
+one that scatters them, and one that says them next to each other, in their order, before both. The word itself counts
+more than another form of it.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, takewhile
 
 from call_logs.store.query import Term
 from call_logs.store.words import TURN
@@ -14,29 +17,41 @@ from call_logs.store.words import TURN
 K1 = 1.2
 B = 0.75
 RERANKED = 200
-"""How many of the best calls are compared by their best turn as well."""
-
+"""How many of the best calls are compared by their best turn as well; and all that say the whole query as a phrase."""
 
 FORM = 0.8
 """What another form of a word counts, beside the word itself."""
 
+NEXT = K1 + 1
+"""What words next to each other count: as much as they could ever count by being said often."""
 
-@dataclass(frozen=True)
+NEAR = 0.5
+"""What words in their order count at most that are not next to each other; less with each word between them."""
+
+
+@dataclass(frozen=True, eq=False)
 class Weighted:
     """A term as it is counted in a text of tokens, with its weight (inverse document frequency).
 
-    `needle` is the term as written, `others` are its other forms.
+    `needle` is the term as written, `others` are its other forms. Terms of the same `part` are alternatives.
     """
 
     needle: str
     weight: float
     others: tuple[str, ...] = ()
+    part: int = 0
+
+    @functools.cached_property
+    def beginning(self) -> str:
+        """What all of its spellings begin with."""
+        letters = zip(self.needle, *self.others, strict=False)
+        return "".join(same[0] for same in takewhile(lambda same: len(set(same)) == 1, letters))
 
 
 def weighted(term: Term, weight: float) -> Weighted:
     """The term as it is counted in a text of tokens that are parted by single spaces."""
     end = "" if term.prefix else " "
-    return Weighted(f" {' '.join(term.tokens)}{end}", weight, tuple(f" {form} " for form in term.forms))
+    return Weighted(f" {' '.join(term.tokens)}{end}", weight, tuple(f" {form} " for form in term.forms), term.part)
 
 
 def weight(calls_with: int, calls: int) -> float:
@@ -45,28 +60,55 @@ def weight(calls_with: int, calls: int) -> float:
 
 
 def ranked(texts: Sequence[tuple[int, str]], terms: Sequence[Weighted]) -> list[tuple[float, int]]:
-    """(score, id) of each (id, text of tokens), best first; equal scores newest (largest id) first."""
+    """(score, id) of each (id, text of tokens), best first; equal scores newest (largest id) first.
+
+    Tokens are parted by single spaces; a text begins and ends with one.
+    """
     mean = sum(len(text) for _, text in texts) / max(1, len(texts)) or 1.0
     scored = sorted(((_bm25(text, terms, mean), call, text) for call, text in texts), reverse=True)
     if len(terms) > 1:
-        best = [(score + best_turn_score(text, terms), call, text) for score, call, text in scored[:RERANKED]]
-        scored = best + scored[RERANKED:]
+        phrase = _phrase(terms)
+        scored = [
+            (score + best_turn_score(text, terms) if n < RERANKED or (phrase and phrase in text) else score, call, text)
+            for n, (score, call, text) in enumerate(scored)
+        ]
     # Rounded before sorted: a cursor holds the rounded score.
     return sorted(((round(score, 6), call) for score, call, _ in scored), reverse=True)
 
 
 def best_turn_score(text: str, terms: Sequence[Weighted]) -> float:
-    """The summed weight of the terms that the best single turn contains."""
-    return max(turn_score(f" {turn.strip()} ", terms) for turn in text.split(TURN))
+    """The score of the best single turn."""
+    turns: dict[int, dict[Weighted, str]] = {}
+    for term in terms:
+        for spelling in (term.needle, *term.others):
+            place = text.find(spelling)
+            while place >= 0:
+                begin = text.rfind(TURN, 0, place) + 1
+                turns.setdefault(begin, {}).setdefault(term, spelling)
+                end = text.find(TURN, place)
+                place = text.find(spelling, end) if end >= 0 else -1
+    best = 0.0
+    for begin, spelled in turns.items():
+        end = text.find(TURN, begin) if len(spelled) > 1 else begin
+        best = max(best, _score(text[begin : end if end >= 0 else None], spelled, terms))
+    return best
 
 
 def turn_score(turn: str, terms: Sequence[Weighted]) -> float:
-    """The summed weight of the terms in one turn's text of tokens."""
-    return sum(term.weight * _presence(turn, term) for term in terms)
+    """The summed weight of the terms in one turn's text of tokens, and more where they stand together."""
+    spelled: dict[Weighted, str] = {}
+    for term in terms:
+        spelling = term.needle if term.needle in turn else next((other for other in term.others if other in turn), "")
+        if spelling:
+            spelled[term] = spelling
+    return _score(turn, spelled, terms)
 
 
-def _presence(turn: str, term: Weighted) -> float:
-    return 1.0 if term.needle in turn else FORM if any(other in turn for other in term.others) else 0.0
+def _score(turn: str, spelled: Mapping[Weighted, str], terms: Sequence[Weighted]) -> float:
+    score = 0.0
+    for term, spelling in spelled.items():
+        score += term.weight if spelling is term.needle else FORM * term.weight
+    return score + _together(turn, spelled, terms) if len(spelled) > 1 else score
 
 
 def best_turn(turns: Sequence[str], terms: Sequence[Weighted]) -> int:
@@ -74,10 +116,56 @@ def best_turn(turns: Sequence[str], terms: Sequence[Weighted]) -> int:
     return min(range(len(turns)), key=lambda index: (-turn_score(turns[index], terms), len(turns[index]), index))
 
 
+def _together(turn: str, spelled: Mapping[Weighted, str], terms: Sequence[Weighted]) -> float:
+    """What the turn's words count for standing together: as if all of them were `NEXT` to each other, or a share."""
+    parts: dict[int, str] = {}
+    for term, spelling in spelled.items():
+        parts.setdefault(term.part, spelling)
+    if len(parts) == 1:
+        return 0.0
+    weights: dict[int, float] = {}
+    for term in terms:
+        weights[term.part] = max(weights.get(term.part, 0.0), term.weight)
+    pairs = [(one, other, weights[one] + weights[other]) for one, other in pairwise(weights)]
+    near = sum(
+        value * _nearness(turn, parts[one], parts[other])
+        for one, other, value in pairs
+        if one in parts and other in parts
+    )
+    return NEXT * sum(weights.values()) * near / (sum(value for *_, value in pairs) or 1.0)
+
+
+def _nearness(turn: str, first: str, second: str) -> float:
+    """1 where the second stands right behind the first, less with each word between them, 0 where it does not follow."""
+    nearest = 0.0
+    begin = turn.find(first)
+    while begin >= 0:
+        end = turn.find(" ", begin + len(first) - 1)
+        begin_second = turn.find(second, end)
+        if begin_second < 0:
+            break
+        between = turn.count(" ", end, begin_second)
+        if not between:
+            return 1.0
+        nearest = max(nearest, NEAR / between)
+        begin = turn.find(first, end)
+    return nearest
+
+
+def _phrase(terms: Sequence[Weighted]) -> str:
+    """The query's words as one phrase; empty where it has but one part."""
+    first: dict[int, str] = {}
+    for term in terms:
+        first.setdefault(term.part, term.needle)
+    return f" {' '.join(needle.strip() for needle in first.values())} " if len(first) > 1 else ""
+
+
 def _bm25(text: str, terms: Sequence[Weighted], mean: float) -> float:
     norm = K1 * (1 - B + B * len(text) / mean)
     total = 0.0
     for term in terms:
-        count = text.count(term.needle) + FORM * sum(text.count(other) for other in term.others)
+        count: float = text.count(term.needle)
+        if term.others and text.count(term.beginning) != count:
+            count += FORM * sum(map(text.count, term.others))
         total += term.weight * count * (K1 + 1) / (count + norm)
     return total

@@ -287,9 +287,16 @@ class SQLiteStore(Store):
             row = db.execute("SELECT high_ms, low_ms, resume FROM account WHERE name = ?", (account,)).fetchone()
         return marks_of(row) if row else Marks()
 
-    def note(self, account: str, state: str, problem: str | None = None, next_step: str | None = None) -> None:
+    def note(
+        self,
+        account: str,
+        state: str,
+        problem: str | None = None,
+        next_step: str | None = None,
+        synced_at: datetime | None = None,
+    ) -> None:
         """See `Store.note`."""
-        synced = to_ms(datetime.now(UTC)) if state == "ok" else None
+        synced = to_ms(synced_at or datetime.now(UTC)) if state == "ok" else None
         with self._transaction() as db:
             db.execute(
                 "UPDATE account SET state = ?, problem = ?, next_step = ?, last_synced_ms = coalesce(?, last_synced_ms)"
@@ -587,6 +594,9 @@ class SQLiteStore(Store):
     def lead(self, account: str) -> bool:
         """See `Store.lead`."""
         return bool(account)
+
+    def resign(self, account: str) -> None:
+        """See `Store.resign`."""
 
     def index_progress(self) -> float | None:
         """See `Store.index_progress`."""

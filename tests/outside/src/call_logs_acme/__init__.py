@@ -1,6 +1,6 @@
 """Acme Voice: one list, newest first, pages by number; a made-up vendor."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -68,7 +68,7 @@ class Acme(Provider[AcmeSettings]):
 
     async def calls(
         self, since: datetime, until: datetime | None = None, resume: str | None = None
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncGenerator[Page]:
         """Pages of 100."""
         number = max(1, int(resume) - 1) if resume else 1
         stale = 0
