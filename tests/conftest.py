@@ -131,5 +131,6 @@ def asking(synced: Path, sandbox: Sandbox, tmp_path: Path) -> Asking:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--update-snapshots` writes the public surface anew; review the diff."""
+    """`--update-snapshots` writes the public surface anew, `--update-questions` docs/questions.md; review the diff."""
     parser.addoption("--update-snapshots", action="store_true", default=False)
+    parser.addoption("--update-questions", action="store_true", default=False)

@@ -5,7 +5,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -54,8 +55,15 @@ class Server(MCPServer[App]):
         return await resources.latest(self.app)
 
 
-def build_server(config: Config, store: Store | None = None) -> Server:
-    """Wire the store, the sync, the tools and the resources. The store is closed with the server if opened here."""
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def build_server(config: Config, store: Store | None = None, now: Callable[[], datetime] = _now) -> Server:
+    """Wire the store, the sync, the tools and the resources. The store is closed with the server if opened here.
+
+    `now` is the clock of the sync and of windows such as "yesterday" (aware).
+    """
     held = store or open_store(config.database)
     sync = Sync(
         config.accounts,
@@ -64,8 +72,9 @@ def build_server(config: Config, store: Store | None = None) -> Server:
         max_age=config.max_age,
         wait=config.wait,
         masking=config.masking,
+        now=now,
     )
-    app = App(held, sync, config.zone)
+    app = App(held, sync, config.zone, now)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncGenerator[App]:
