@@ -172,7 +172,7 @@ def as_told(call: Call) -> PhoneCall:
         spoken=spoken,
         executed=(),
         summary=call.summary or "",
-        extracted={},
+        extracted={"title": "A call"},
         line=call.provider,
     )
     return PhoneCall(call.vendor_call_id, call.started_at, agent, Customer(None, call.from_number or ""), story)
