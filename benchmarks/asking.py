@@ -1,5 +1,6 @@
 """Servers over stdio, asked through the SDK's client, and what their answers cost."""
 
+import contextlib
 import math
 import statistics
 import sys
@@ -42,6 +43,14 @@ class Server:
             raise WrongAnswer(f"{tool} {arguments}: {result.content}")
         return took, result.structured_content or {}
 
+    def processor_seconds(self) -> float:
+        """What all its threads have used of the processors so far; 0 where the system does not tell."""
+        told = 0
+        for thread in Path(f"/proc/{self.process}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):  # the thread has ended since
+                told += int(thread.read_text(encoding="ascii").split()[0])
+        return told / 1e9
+
     def memory_mb(self) -> tuple[float, float] | None:
         """Resident memory now, and at its peak; None where the system does not tell."""
         try:
@@ -74,6 +83,8 @@ class Measured:
     seconds: list[list[float]]
     floors: list[float] = field(default_factory=list[float])
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    processor: float = 0.0
+    """Processor seconds of the server for one question, on average, less those of the empty tool's for its own."""
 
     @property
     def typical(self) -> list[float]:
@@ -96,6 +107,7 @@ async def measured(
 ) -> Measured:
     """Ask all, and all again, with the empty tool after each, so that a busy machine slows both."""
     result = Measured([[] for _ in asked])
+    before = server.processor_seconds() - empty.processor_seconds()
     for n in range(rounds):
         for taken, arguments in zip(result.seconds, asked, strict=True):
             seconds, body = await server.ask(tool, arguments)
@@ -103,6 +115,7 @@ async def measured(
             if n == 0:
                 result.bodies.append(body)
             result.floors.append((await empty.ask("list_calls", {}))[0])
+    result.processor = (server.processor_seconds() - empty.processor_seconds() - before) / max(1, len(result.floors))
     return result
 
 

@@ -5,9 +5,8 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
-
-import snowballstemmer  # pyright: ignore[reportMissingTypeStubs] - untyped
 
 import corpus
 from yardsticks import Question
@@ -37,7 +36,8 @@ def chosen(size: int, frequencies: Iterable[tuple[str, int]], calls: Sequence[di
     rng = random.Random(corpus.SEED)
     found = {word: count for word, count in frequencies if len(word) >= 3 and word.isascii() and word.isalpha()}
     found = {word: count for word, count in found.items() if not (word.startswith("qu") and word.endswith("x"))}
-    stem: Callable[[str], str] = snowballstemmer.stemmer("english").stemWord  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
+    snowball: Any = import_module("snowballstemmer")  # untyped
+    stem: Callable[[str], str] = snowball.stemmer("english").stemWord
     families: dict[str, list[str]] = {}
     for word in found:
         families.setdefault(stem(word), []).append(word)

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -131,8 +132,7 @@ class Tantivy:
 
     def __init__(self, folder: Path) -> None:
         """Open what was built in the folder, or nothing yet. Raises `ImportError` where tantivy is not installed."""
-        import tantivy  # noqa: PLC0415 - optional
-
+        tantivy: Any = import_module("tantivy")  # what is optional has no types where it is not installed
         self._tantivy = tantivy
         builder = tantivy.SchemaBuilder()
         builder.add_integer_field("id", stored=True)
