@@ -97,7 +97,8 @@ def sync(provider: str) -> dict[str, Any]:
     """`call-logs-mcp sync` as it is, but for the vendor's rate, which would be all that is measured."""
     from call_logs.__main__ import cli  # noqa: PLC0415 - only here
 
-    import_module(f"call_logs.providers.{provider}").RATE = UNLIMITED
+    vendor: Any = import_module(f"call_logs.providers.{provider}")
+    vendor.RATE = UNLIMITED
     began, cpu = time.perf_counter(), time.process_time()
     try:
         cli.main(["sync"], standalone_mode=False)

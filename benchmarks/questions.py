@@ -14,7 +14,6 @@ from yardsticks import Question
 EACH = 20
 """Distinct questions of a class."""
 
-_SPREAD = {"common": (0.20, 0.50), "mid": (0.005, 0.02)}
 _OTHERS = (
     "devolución",
     "reembolsos",
@@ -42,8 +41,8 @@ def chosen(size: int, frequencies: Iterable[tuple[str, int]], calls: Sequence[di
     for word in found:
         families.setdefault(stem(word), []).append(word)
     single = sorted(word for word in found if len(families[stem(word)]) == 1)
-    common = _within(found, single, *(share * size for share in _SPREAD["common"]), rng)
-    mid = _within(found, single, *(share * size for share in _SPREAD["mid"]), rng)
+    common = _within(found, single, 0.20 * size, 0.50 * size, rng)
+    mid = _within(found, single, 0.005 * size, 0.02 * size, rng)
     rare = _within(found, single, 3, max(10, 0.0005 * size), rng)
     inflected = [max(words, key=len) for words in families.values() if len(words) >= 3 and _spoken(words, found)]
     pairs = list(itertools.combinations(common, 2))
