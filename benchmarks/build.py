@@ -38,6 +38,8 @@ def store(size: int) -> dict[str, Any]:
     held = open_store(config.database)
     for account in config.accounts:
         held.open_account(account.name, account.provider.slug, account.tenant, account.scope)
+    if any(row.calls for row in held.accounts([account.name for account in config.accounts])):
+        raise SystemExit("the database holds calls already: give the benchmark an empty one")
     pages: dict[str, list[Call]] = {account.name: [] for account in config.accounts}
     seconds = 0.0
     for chunk in corpus.newest_first(size):

@@ -80,6 +80,7 @@ class Setup:
     facts: dict[str, Any]
     ingest: dict[str, Any]
     rounds: int
+    seconds: float
 
     @property
     def is_file(self) -> bool:
@@ -98,14 +99,15 @@ BEGAN = time.perf_counter()
 # -- databases --------------------------------------------------------------------------------------------------
 
 
-def prepared(size: int, where: str, cache: Path, rounds: int, *, reuse: bool, rebuild: bool) -> Setup:
+def prepared(given: argparse.Namespace) -> Setup:
     """The filled databases: those of an earlier run, where nothing has changed that shapes them."""
+    size, where, cache = sized(given.size), str(given.store), given.cache.expanduser().absolute()
     made_by = _digest([HERE / "corpus.py", HERE / "questions.py", HERE / "yardsticks.py", *HERE.glob("languages/*")])
     engines = cache / f"engines-{size}-{made_by}{'' if _has_tantivy() else '-no-tantivy'}"
     is_file = where == "sqlite"
     name = "sqlite" if is_file else f"server-{hashlib.blake2b(where.encode(), digest_size=4).hexdigest()}"
     folder = cache / f"{name}-{size}-{_shape(made_by)}"
-    if reuse and not folder.exists():
+    if given.reuse and not (folder / "figures.json").exists():
         earlier = sorted(cache.glob(f"{name}-{size}-*/figures.json"), key=lambda file: file.stat().st_mtime)
         folder = earlier[-1].parent if earlier else folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,12 +116,12 @@ def prepared(size: int, where: str, cache: Path, rounds: int, *, reuse: bool, re
     accounts.write_text(_accounts(dict.fromkeys(corpus.PROVIDERS, CLOSED), "bench-"), encoding="utf-8")
     database = str(folder / "calls.db") if is_file else where
     environment = _environment(accounts, database)
-    if is_file and (rebuild or not (folder / "figures.json").exists()):
+    if is_file and (given.rebuild or not (folder / "figures.json").exists()):
         for file in folder.glob("calls.db*"):
             file.unlink()
     facts = _once(engines / "facts.json", environment, "yardsticks", str(size), str(engines))
-    ingest = _once(folder / "figures.json", environment, "store", str(size), again=rebuild)
-    return Setup(size, database, environment, engines, facts, ingest, rounds)
+    ingest = _once(folder / "figures.json", environment, "store", str(size), again=given.rebuild)
+    return Setup(size, database, environment, engines, facts, ingest, given.rounds, given.seconds)
 
 
 def _once(figures: Path, environment: Mapping[str, str], *arguments: str, again: bool = False) -> dict[str, Any]:
@@ -264,8 +266,7 @@ def _synced(provider: str, calls: Sequence[Any]) -> dict[str, Any]:
 def _bytes(setup: Setup) -> int:
     if setup.is_file:
         return _folder_bytes(Path(setup.database).parent.glob("calls.db*"))
-    import psycopg  # noqa: PLC0415 - only for a server
-
+    psycopg: Any = import_module("psycopg")  # only for a server
     with psycopg.connect(setup.database) as db:
         found = db.execute("SELECT pg_database_size(current_database())").fetchone()
     return int(found[0]) if found else 0
@@ -522,7 +523,7 @@ async def concurrency(setup: Setup) -> Table:
             (
                 name,
                 f"{len(seconds):,}",
-                f"{len(seconds) / CONCURRENT_SECONDS:.0f}",
+                f"{len(seconds) / setup.seconds:.0f}",
                 halves(seconds),
                 f"{p95 / alone:.1f}",
                 str(errors),
@@ -530,7 +531,7 @@ async def concurrency(setup: Setup) -> Table:
             )
         )
     table.notes.append(
-        f"Searches of all classes, lists and counts for {CONCURRENT_SECONDS:.0f} s on {os.cpu_count()} cores; a server "
+        f"Searches of all classes, lists and counts for {setup.seconds:.0f} s on {os.cpu_count()} cores; a server "
         "process for each reader, and a process that saves ten changed calls a transaction without a pause."
     )
     return table
@@ -552,7 +553,7 @@ async def _together(
             if not waiting:
                 ready.set()
             await ready.wait()
-            until = anyio.current_time() + CONCURRENT_SECONDS
+            until = anyio.current_time() + setup.seconds
             place = number * 7
             while anyio.current_time() < until:
                 try:
@@ -608,7 +609,8 @@ async def asked_of_one(setup: Setup) -> list[Table]:
 
 def report(setup: Setup, where: str) -> str:
     """Everything, in Markdown."""
-    tables = [ingest(setup), *anyio.run(asked_of_one, setup)]
+    answered = anyio.run(asked_of_one, setup)  # first: nothing else is worth its time after a wrong answer
+    tables = [ingest(setup), *answered]
     said("start")
     tables.append(start(setup))
     tables.append(anyio.run(concurrency, setup))
@@ -628,13 +630,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a file for the table, which is printed as well")
     parser.add_argument("--cache", type=Path, default=Path(platformdirs.user_cache_dir("call-logs-benchmark")))
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each question is asked")
+    parser.add_argument(
+        "--seconds", type=float, default=CONCURRENT_SECONDS, help="how long several readers ask at once"
+    )
     parser.add_argument("--reuse", action="store_true", help="take an earlier database, whatever has changed since")
     parser.add_argument("--rebuild", action="store_true", help="fill the database again")
     given = parser.parse_args()
-    size = sized(given.size)
-    setup = prepared(
-        size, given.store, given.cache.expanduser(), given.rounds, reuse=given.reuse, rebuild=given.rebuild
-    )
+    setup = prepared(given)
     try:
         table = report(setup, given.store)
     except* WrongAnswer as wrong:

@@ -1,6 +1,7 @@
 """What the benchmark measures with: the same calls everywhere, and truths that are where they say."""
 
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import corpus
+from asking import percentile
 from call_logs.model import Status
 from call_logs.store.words import tokens
+from run import sized
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SIZE = 2_000
@@ -79,3 +82,70 @@ def test_calls_are_of_the_shapes_that_were_promised(chunks: list[corpus.Chunk]) 
     assert all(re.fullmatch(r"\+1\d{3}55501\d\d", str(call.from_number)) for call in spoken if not call.answered_at)
     english = sum(call.turns[0].text.isascii() for call in spoken) / len(spoken)
     assert 0.8 < english < 0.95
+
+
+# -- the whole run ----------------------------------------------------------------------------------------------
+
+ROWS = {
+    "Reading calls in": 6,
+    "Searching": 15,
+    "Lists, counts, calls": 20,
+    "Start": 2,
+    "Several at once": 2,
+}
+"""At least so many rows has each part."""
+
+
+def run(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The benchmark over a few hundred calls."""
+    return subprocess.run(
+        [sys.executable, BENCHMARKS / "run.py", "400", "--rounds", "1", "--seconds", "1", "--cache", cache, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(420)
+def test_a_run_prints_every_row_and_a_wrong_answer_ends_it(tmp_path: Path) -> None:
+    ran = run(tmp_path, "--out", str(tmp_path / "table.md"))
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    table = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert table in ran.stdout
+    parts = dict(part.split("\n", 1) for part in table.split("### ")[1:])
+    assert parts.keys() == ROWS.keys()
+    for title, part in parts.items():
+        header, _, *rows = [line.strip("|").split("|") for line in part.splitlines() if line.startswith("|")]
+        assert len(rows) >= ROWS[title], title
+        assert all(len(row) == len(header) for row in rows), title
+        assert all(re.search(r"\d", "".join(row[1:])) for row in rows), title
+    assert "All 4 planted phrases are the one hit" in table
+    assert re.findall(r"^\| 8 readers, one writer .* \| 0 \| \d+ pages", table, re.MULTILINE), "no errors, and it wrote"
+
+    [facts] = tmp_path.glob("engines-400-*/facts.json")
+    told = json.loads(facts.read_text(encoding="utf-8"))
+    told["planted"][0]["turn"] += 1
+    facts.write_text(json.dumps(told), encoding="utf-8")
+    again = run(tmp_path)
+    assert again.returncode == 1
+    assert "a wrong answer" in again.stderr
+    assert told["planted"][0]["phrase"] in again.stderr
+    assert "filling" not in again.stderr, "the databases of the first run were taken"
+    assert not again.stdout
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "wanted"),
+    [([1.0], 0.95, 1.0), ([3.0, 1.0, 2.0], 0.5, 2.0), ([float(n) for n in range(1, 21)], 0.95, 19.0)],
+)
+def test_a_percentile_is_one_of_the_values(values: list[float], share: float, wanted: float) -> None:
+    assert percentile(values, share) == wanted
+
+
+def test_sizes_are_read_and_others_refused() -> None:
+    assert [sized(text) for text in ("1k", "10k", "1M", "400")] == [1_000, 10_000, 1_000_000, 400]
+    for text in ("100", "420", "k", "10x"):
+        with pytest.raises(SystemExit):
+            sized(text)
