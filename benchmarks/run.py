@@ -327,6 +327,7 @@ async def searches(setup: Setup, server: Server, empty: Server) -> Table:
             "processor",
             *(f"{engine.name}, its 10 ids" for engine in engines),
             *(f"less the floor : {engine.name}" for engine in engines),
+            f"processor : {' / '.join(engine.name for engine in engines)}",
         ),
     )
     asked = questions.read(setup.facts["questions"])
@@ -335,7 +336,8 @@ async def searches(setup: Setup, server: Server, empty: Server) -> Table:
     await exact(server, plain, asked["rare word"])
     said(f"{min(len(setup.facts['planted']), MOST_TRUTHS)} planted truths")
     planted, told = await truths(setup, server, empty)
-    rows: list[tuple[str, Measured, list[Question]]] = [("planted phrase", planted, [])]
+    rare = [Question("phrase", tuple(one["phrase"].split())) for one in setup.facts["planted"][:MOST_TRUTHS]]
+    rows: list[tuple[str, Measured, list[Question]]] = [("planted phrase", planted, rare)]
     table.notes.append(told)
     for name, wanted in asked.items():
         said(f"search: {name}")
@@ -345,7 +347,7 @@ async def searches(setup: Setup, server: Server, empty: Server) -> Table:
     for name, found, wanted in rows:
         floors += found.floors
         matches = [int(body.get("total_calls") or 0) for body in found.bodies]
-        others = [_own(engine, wanted, setup.rounds) if name != "other languages" else [] for engine in engines]
+        others = [Own(engine, wanted, setup.rounds) for engine in engines] if name != "other languages" else []
         table.rows.append(
             (
                 f"{name} ({len(found.seconds)})",
@@ -354,8 +356,10 @@ async def searches(setup: Setup, server: Server, empty: Server) -> Table:
                 ms(percentile(found.first, 0.95)),
                 halves(found.typical, found.floor),
                 ms(max(0.0, found.processor)),
-                *(halves(other) if other else "–" for other in others),
-                *(_ratio(found, other) if other else "–" for other in others),
+                *(halves(other.typical) for other in others),
+                *(_ratio(found, other.typical) for other in others),
+                *([" / ".join(_times(found.processor / other.processor) for other in others)] if others else []),
+                *(["–"] * (2 * len(engines) + 1) if not others else []),
             )
         )
     table.notes.append(
@@ -368,22 +372,31 @@ async def searches(setup: Setup, server: Server, empty: Server) -> Table:
     return table
 
 
-def _own(engine: PlainFTS5 | Tantivy, asked: Sequence[Question], rounds: int) -> list[float]:
-    """Each question's median in an engine that runs in this process."""
-    taken: list[list[float]] = [[] for _ in asked]
-    for _ in range(rounds):
-        for times, question in zip(taken, asked, strict=True):
-            began = time.perf_counter()
-            engine.search(question)
-            times.append(time.perf_counter() - began)
-    return [statistics.median(times) for times in taken]
+class Own:
+    """The same questions to an engine that runs in this process: each one's median, and the processor's on average."""
+
+    def __init__(self, engine: PlainFTS5 | Tantivy, asked: Sequence[Question], rounds: int) -> None:
+        """Ask."""
+        taken: list[list[float]] = [[] for _ in asked]
+        before = time.thread_time()
+        for _ in range(rounds):
+            for times, question in zip(taken, asked, strict=True):
+                began = time.perf_counter()
+                engine.search(question)
+                times.append(time.perf_counter() - began)
+        self.processor = (time.thread_time() - before) / (rounds * len(asked))
+        self.typical = [statistics.median(times) for times in taken]
 
 
 def _ratio(found: Measured, other: Sequence[float]) -> str:
-    ratios = [
-        max(0.0, percentile(found.typical, share) - found.floor) / percentile(other, share) for share in (0.5, 0.95)
-    ]
-    return " / ".join(f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}" for ratio in ratios)
+    return " / ".join(
+        _times(max(0.0, percentile(found.typical, share) - found.floor) / percentile(other, share))
+        for share in (0.5, 0.95)
+    )
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}"
 
 
 # -- lists, counts, one call ------------------------------------------------------------------------------------
@@ -440,6 +453,7 @@ async def _deep(server: Server, empty: Server, filters: Mapping[str, str]) -> tu
     """Page after page by its cursor, up to the two hundredth or the last; the last ten of them are measured."""
     seconds: list[float] = []
     cursor: dict[str, str] = {}
+    before = server.processor_seconds()
     while len(seconds) < DEEP_PAGE:
         taken, body = await server.ask("list_calls", {**filters, **cursor})
         seconds.append(taken)
@@ -447,6 +461,7 @@ async def _deep(server: Server, empty: Server, filters: Mapping[str, str]) -> tu
             break
         cursor = {"cursor": body["next_cursor"]}
     last = Measured([[taken] for taken in seconds[-10:]])
+    last.processor = (server.processor_seconds() - before) / len(seconds)
     last.floors = [(await empty.ask("list_calls", {}))[0] for _ in range(10)]
     return len(seconds), last
 
