@@ -1,6 +1,5 @@
 """Servers over stdio, asked through the SDK's client, and what their answers cost."""
 
-import contextlib
 import math
 import statistics
 import sys
@@ -20,6 +19,8 @@ from startup import BARE
 SERVE = [sys.executable, "-m", "call_logs"]
 EMPTY = [sys.executable, "-c", BARE]
 ANSWER_SECONDS = 120.0
+_PROCESSOR_CLOCK = 2
+"""Linux's clock of what another process has used, in the low bits of its id; with threads that have ended."""
 
 
 class WrongAnswer(Exception):
@@ -44,12 +45,11 @@ class Server:
         return took, result.structured_content or {}
 
     def processor_seconds(self) -> float:
-        """What all its threads have used of the processors so far; 0 where the system does not tell."""
-        told = 0
-        for thread in Path(f"/proc/{self.process}/task").glob("*/schedstat"):
-            with contextlib.suppress(OSError):  # the thread has ended since
-                told += int(thread.read_text(encoding="ascii").split()[0])
-        return told / 1e9
+        """What it has used of the processors so far; 0 where the system does not tell."""
+        try:
+            return time.clock_gettime((~self.process << 3) | _PROCESSOR_CLOCK)
+        except (OSError, AttributeError):
+            return 0.0
 
     def memory_mb(self) -> tuple[float, float] | None:
         """Resident memory now, and at its peak; None where the system does not tell."""
