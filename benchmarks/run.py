@@ -203,7 +203,7 @@ def ingest(setup: Setup) -> Table:
             "store alone: `save_page`, 50 calls a transaction",
             f"{built['calls']:,}",
             f"{built['calls'] / built['seconds']:,.0f}",
-            "",
+            f"{built['calls'] / built['cpu']:,.0f}" if built.get("cpu") else "–",
             f"{built['peak_mb']:.0f} MB",
         )
     )
@@ -367,6 +367,8 @@ async def searches(setup: Setup, server: Server, empty: Server) -> Table:
         f"questions; each is asked {setup.rounds} times and counts with its median. Processor: what the server used for "
         "a question on average, more than the empty tool; it does not grow when others use the machine."
     )
+    if not setup.is_file:
+        table.notes.append("Processor leaves out the database server's own processes.")
     if not any(isinstance(engine, Tantivy) for engine in engines):
         table.notes.append("tantivy is not installed: not measured.")
     return table
