@@ -88,12 +88,12 @@ class Setup:
         return "://" not in self.database
 
 
+BEGAN = time.perf_counter()
+
+
 def said(text: str) -> None:
     """Progress, beside the table."""
     print(f"[{time.perf_counter() - BEGAN:6.1f} s] {text}", file=sys.stderr, flush=True)
-
-
-BEGAN = time.perf_counter()
 
 
 # -- databases --------------------------------------------------------------------------------------------------
@@ -139,9 +139,10 @@ def _once(figures: Path, environment: Mapping[str, str], *arguments: str, again:
 
 
 def _child(environment: Mapping[str, str], *arguments: str) -> dict[str, Any]:
-    ran = subprocess.run(
-        [sys.executable, HERE / "build.py", *arguments], env=dict(environment), stdout=subprocess.PIPE, check=True
-    )
+    command = [sys.executable, HERE / "build.py", *arguments]
+    ran = subprocess.run(command, env=dict(environment), stdout=subprocess.PIPE, check=False)
+    if ran.returncode:  # it has said why
+        raise SystemExit(1)
     return json.loads(ran.stdout.splitlines()[-1])
 
 
