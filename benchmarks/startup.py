@@ -37,8 +37,8 @@ INITIALIZE = {
 }
 
 
-def first_answer(command: Sequence[str], environment: Mapping[str, str]) -> float:
-    """Seconds from spawn to the result of the first tool call."""
+def first_answer(command: Sequence[str], environment: Mapping[str, str]) -> tuple[float, float]:
+    """Seconds from spawn to the answer of `initialize`, and to the result of the first tool call."""
     began = time.perf_counter()
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=dict(environment)
@@ -53,15 +53,18 @@ def first_answer(command: Sequence[str], environment: Mapping[str, str]) -> floa
         for message in messages:
             server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
         server.stdin.flush()
+        initialized = 0.0
         for line in server.stdout:
             answer = json.loads(line)
+            if answer.get("id") == 1:
+                initialized = time.perf_counter() - began
             if answer.get("id") == 2:
                 assert not answer["result"].get("isError"), answer
                 break
         took = time.perf_counter() - began
         server.stdin.close()
         server.wait(10)
-    return took
+    return initialized, took
 
 
 def main(rounds: int) -> None:
@@ -82,7 +85,7 @@ def main(rounds: int) -> None:
         times: dict[str, list[float]] = {name: [] for name in cases}
         for _ in range(rounds):
             for name, (command, environment) in cases.items():
-                times[name].append(first_answer(command, environment))
+                times[name].append(first_answer(command, environment)[1])
     bare = statistics.median(times["bare mcp server"])
     print(f"{'spawn to first answer':32} {'median':>8} {'ratio':>6}   ({rounds} rounds)")
     for name, taken in times.items():
