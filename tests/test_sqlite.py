@@ -1,3 +1,5 @@
+import functools
+
 """What only the SQLite file promises: its modes and settings, its plans, and that nothing acknowledged is lost."""
 
 import os
@@ -12,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random

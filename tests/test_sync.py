@@ -227,7 +227,7 @@ async def test_the_first_pass_brings_every_call_exactly_once_newest_first(vendor
     assert vendor.pages == [1, 2, 3]
     assert health.marks.high == datetime.fromisoformat(vendor.rows[0]["createdAt"])
     assert health.marks.low is not None
-    assert health.marks.low < NOW - HISTORY + timedelta(minutes=1)
+    assert health.marks.low < datetime.now(UTC) - HISTORY + timedelta(minutes=1)
     assert health.marks.resume is None
 
 

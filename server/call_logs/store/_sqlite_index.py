@@ -6,7 +6,8 @@ an older tokeniser than the index leaves the call's key in `stale`, to be indexe
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence, Set as AbstractSet
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from call_logs.model import Call, Status, Turn
 from call_logs.store.forms import may_vary, vocabulary

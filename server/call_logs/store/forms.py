@@ -8,7 +8,8 @@ import functools
 import heapq
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set as AbstractSet
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 LANGUAGES = ("en", "es")
