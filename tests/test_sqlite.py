@@ -1,7 +1,6 @@
-import functools
-
 """What only the SQLite file promises: its modes and settings, its plans, and that nothing acknowledged is lost."""
 
+import functools
 import os
 import re
 import signal

@@ -385,20 +385,11 @@ def answer(structured: Part, facts: Iterable[str], quotes: Iterable[str] = ()) -
     return CallToolResult(content=[TextContent(text=clean["text"])], structured_content=clean["body"])
 
 
-def fitting(
-    items: Sequence[T],
-    budget: int,
-    *forms: Callable[[T], str],
-    reserved: int = RESERVED,
-    size: Callable[[str], int] = len,
-) -> int:
-    """How many of the items fit into the budget in every one of their forms; at least one, if there is one.
-
-    The budget and what is `reserved` of it are counted by `size`: in characters, or in tokens.
-    """
-    left = [budget - reserved] * len(forms)
+def fitting(items: Sequence[T], budget: int, *forms: Callable[[T], str]) -> int:
+    """How many of the items fit into the budget of characters in every one of their forms; at least one, if there is one."""
+    left = [budget - RESERVED] * len(forms)
     for number, item in enumerate(items):
-        left = [rest - size(form(item)) - 1 for rest, form in zip(left, forms, strict=True)]
+        left = [rest - len(form(item)) - 1 for rest, form in zip(left, forms, strict=True)]
         if min(left) < 0:
             return max(1, number)
     return len(items)

@@ -227,14 +227,19 @@ def _fitting(app: App, hits: Sequence[Hit], query: Query, limit: int, around: st
     budget = TOKENS_A_HIT * max(limit, DEFAULT_LIMIT) - estimated_tokens(around) - TOKENS_RESERVED
     characters = DEFAULT_CHARACTERS if limit <= DEFAULT_LIMIT else MOST_CHARACTERS
     parts: list[HitPart] = []
-    form, fit = _FORMS[0], 0
+    form = _FORMS[0]
     for form in _FORMS:
-        parts = [_part(app, hit, query, form) for hit in hits]
-        lines = [_line(part, 1) + _quote(part, 1, form) for part in parts]
-        fit = fitting(lines, budget, str, reserved=0, size=estimated_tokens)
-        if fit == len(parts):
+        left = budget
+        parts = []
+        for hit in hits:
+            part = _part(app, hit, query, form)
+            left -= estimated_tokens(_line(part, 1) + _quote(part, 1, form)) + 1
+            if left < 0 and parts:
+                break
+            parts.append(part)
+        if len(parts) == len(hits):
             break
-    return parts[: min(fit, fitting(parts, characters, dumped))], form
+    return parts[: fitting(parts, characters, dumped)], form
 
 
 def _numbers(position: SearchPosition) -> tuple[float, ...]:
