@@ -1,5 +1,6 @@
 """What only the SQLite file promises: its modes and settings, its plans, and that nothing acknowledged is lost."""
 
+import functools
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random

@@ -305,8 +305,8 @@ def _free(db: sqlite3.Connection) -> None:
     for table, rows in _FREED.items():
         # The index's first records (its structure) stay: it could not be opened, and so not dropped, without.
         kept = f"FROM words_old_{table} WHERE id > {_STRUCTURE if table == 'data' else 0}"
-        freed = db.execute(f"DELETE {kept} AND id IN (SELECT id {kept} LIMIT {rows})")
-        if freed.rowcount:
+        db.execute(f"DELETE {kept} AND id IN (SELECT id {kept} LIMIT {rows})")
+        if db.execute("SELECT changes()").fetchone()[0]:
             return
     db.execute("DROP TABLE words_old")
     db.execute("DROP TABLE vocabulary_old")

@@ -158,7 +158,7 @@ class Page:
             self._index.replace(key, call.turns, words)
         else:
             self._index.refilter(key, words)
-        self._count(key, call.is_test, leg, call.status, not spoken.count, agent, 1)
+        self._count(key, call.is_test, leg, call.status, not spoken.turns, agent, 1)
         self._mark_legs(call.vendor_call_id)
 
     def _row(self, key: int, seq: int, call: Call, digest: bytes, said: bytes, spoken: SpokenTurns) -> tuple[Any, ...]:
@@ -181,12 +181,12 @@ class Page:
             tail_of(call.from_number),
             tail_of(call.to_number),
             call.end_reason,
-            spoken.count,
+            spoken.turns,
             int(spoken.timed),
             " ".join(dict.fromkeys(action.kind.value for action in call.actions)),
             digest,
             said,
-            TOLD if call.is_final and (spoken.count or call.summary) else OVER if call.is_final else 0,
+            TOLD if call.is_final and (spoken.turns or call.summary) else OVER if call.is_final else 0,
             self._now,
         )
 
