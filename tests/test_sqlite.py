@@ -28,7 +28,6 @@ from call_logs.store import _sqlite_index as index
 from call_logs.store import sqlite as engine
 from call_logs.store.query import parse
 from call_logs.store.sqlite import MIGRATIONS, SQLiteStore
-from call_logs.store.words import TOKENISER_VERSION
 
 NOW = datetime(2026, 9, 30, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -355,12 +354,11 @@ def other_tokens(text: str) -> list[str]:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Turns this program into one with a later tokeniser, or back (1)."""
-    original = words.tokens
+    """Turns this program into one with a tokeniser that is so many versions later, or back (0)."""
 
-    def become(version: int) -> None:
-        monkeypatch.setattr(index, "TOKENISER_VERSION", TOKENISER_VERSION - 1 + version)
-        monkeypatch.setattr(index, "tokens", other_tokens if version > 1 else original)
+    def become(by: int) -> None:
+        monkeypatch.setattr(index, "TOKENISER_VERSION", words.TOKENISER_VERSION + by)
+        monkeypatch.setattr(index, "tokens", other_tokens if by else words.tokens)
 
     return become
 
@@ -376,7 +374,7 @@ def test_an_index_of_an_older_tokeniser_answers_until_the_new_one_is_built(
     parent, leg = call(1, "a refund", is_test=True), call(2, "a refund", parent_id="call-1", agent_id="a")
     store.save_page("acme", [parent, leg, *(call(n, "a refund") for n in range(3, 10))])
     store.close()
-    later(2)
+    later(1)
     with closing(SQLiteStore(path)) as newer:
         assert newer.index_progress() == 0.0
         steps = iter([True, True, True, False])
@@ -410,16 +408,16 @@ def test_an_older_program_beside_a_newer_one_loses_no_call(
     store: SQLiteStore, path: Path, later: Callable[[int], None]
 ) -> None:
     store.save_page("acme", [call(1, "a refund")])
-    later(2)
+    later(1)
     with closing(SQLiteStore(path)) as newer:
         newer.build_index(lambda: True)
         assert total(newer, "reimbursement") == 1
-        later(1)
+        later(0)
         assert store.index_progress() is None, "a later version's index is left alone"
         store.save_page("acme", [call(2, "a refund")])
         assert total(store, "refund") == 1
         store.build_index(lambda: True)
-        later(2)
+        later(1)
         newer.build_index(lambda: True)
         assert total(newer, "reimbursement") == 2
     sound(path)
@@ -427,7 +425,7 @@ def test_an_older_program_beside_a_newer_one_loses_no_call(
 
 def test_only_one_builds_an_index(store: SQLiteStore, path: Path, later: Callable[[int], None]) -> None:
     store.save_page("acme", [call(1, "a refund")])
-    later(2)
+    later(1)
     asked: list[str] = []
 
     def meanwhile() -> bool:
@@ -458,9 +456,8 @@ def test_words_that_are_known_are_not_written_again_and_those_taken_out_are(stor
     store.save_page("acme", [call(2, "refund this order please now")])
     with store._connection() as db:  # pyright: ignore[reportPrivateUsage] - its statements
         db.set_trace_callback(None)
-    assert [one for one in said if "INTO vocabulary" in one] == [
-        "INSERT OR IGNORE INTO vocabulary VALUES('now', 'en', 'now')"
-    ]
+    (learned,) = (one for one in said if "INTO vocabulary" in one)
+    assert "VALUES('now'" in learned
     with pytest.raises(Exception):  # noqa: B017, PT011 - whatever a broken call raises
         fails()
     assert "zebra" not in known()

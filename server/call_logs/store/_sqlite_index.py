@@ -7,10 +7,9 @@ an older tokeniser than the index leaves the call's key in `stale`, to be indexe
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
 
 from call_logs.model import Call, Status, Turn
-from call_logs.store.forms import may_vary, vocabulary
+from call_logs.store.forms import languages, may_vary, vocabulary
 from call_logs.store.parts import parts_of, turns_of, unpacked
 from call_logs.store.words import TOKENISER_VERSION, TURN, tokens
 
@@ -49,8 +48,8 @@ class Known:
 
     def __init__(self) -> None:
         self._as_of = ""
-        self._words: dict[str, set[str]] = {}
-        self._fresh: dict[str, set[str]] = {}
+        self._words: dict[tuple[str, ...], set[str]] = {}
+        self._fresh: dict[tuple[str, ...], set[str]] = {}
 
     def begin(self, as_of: str) -> None:
         """A transaction begins. `as_of` changes whenever somebody took words out."""
@@ -59,17 +58,17 @@ class Known:
             self._words = {}
         self._as_of = as_of
 
-    def new(self, language: str, said: AbstractSet[str]) -> set[str]:
-        """Those words that are not known, which are from here on once the transaction is kept."""
-        new = set(said).difference(self._words.get(language, ()), self._fresh.get(language, ()))
+    def new(self, spoken_in: tuple[str, ...], said: set[str]) -> set[str]:
+        """Those words that are not known of calls in these languages; they are, once the transaction is kept."""
+        new = said.difference(self._words.get(spoken_in, ()), self._fresh.get(spoken_in, ()))
         new = {word for word in new if may_vary(word)}
-        self._fresh.setdefault(language, set()).update(new)
+        self._fresh.setdefault(spoken_in, set()).update(new)
         return new
 
     def kept(self) -> None:
         """The transaction was kept."""
-        for language, words in self._fresh.items():
-            self._words.setdefault(language, set()).update(words)
+        for spoken_in, words in self._fresh.items():
+            self._words.setdefault(spoken_in, set()).update(words)
         self._fresh = {}
 
 
@@ -164,8 +163,8 @@ def insert(db: sqlite3.Connection, suffix: str, key: int, columns: Sequence[str]
 
 def learn(db: sqlite3.Connection, suffix: str, said: set[str], known: Known) -> None:
     """Keep those of a call's words that are not known."""
-    rows = list(vocabulary(said, known.new))
-    if rows:
+    if new := known.new(languages(said), said):
+        rows = [row for row in vocabulary(said) if row[0] in new]
         db.executemany(f"INSERT OR IGNORE INTO vocabulary{suffix} VALUES(?, ?, ?)", rows)
 
 
@@ -302,8 +301,8 @@ def _free(db: sqlite3.Connection) -> None:
     for table, rows in _FREED.items():
         # The index's first records (its structure) stay: it could not be opened, and so not dropped, without.
         kept = f"FROM words_old_{table} WHERE id > {_STRUCTURE if table == 'data' else 0}"
-        freed = db.execute(f"DELETE {kept} AND id IN (SELECT id {kept} LIMIT {rows})")
-        if freed.rowcount:
+        db.execute(f"DELETE {kept} AND id IN (SELECT id {kept} LIMIT {rows})")
+        if db.execute("SELECT changes()").fetchone()[0]:
             return
     db.execute("DROP TABLE words_old")
     db.execute("DROP TABLE vocabulary_old")

@@ -342,8 +342,9 @@ def most_relevant(
     known: int,
     after: SearchPosition | None,
 ) -> SearchPage:
-    said = f" || ' {TURN} ' || ".join(f"words.{column}" for column in matching.columns)
-    texts = [(key, f" {text} ") for key, text in matching.newest(db, f"words.rowid, {said}", known, RANKED)]
+    chosen = f"words.rowid, {', '.join(f'words.{column}' for column in matching.columns)}"
+    apart = f" {TURN} "
+    texts = [(key, f" {apart.join(filter(None, said))} ") for key, *said in matching.newest(db, chosen, known, RANKED)]
     weights = after.weights if after else tuple(weights_of(db, query.terms))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
     order = ranked(texts, terms)

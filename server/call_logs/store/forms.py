@@ -8,8 +8,7 @@ import functools
 import heapq
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 LANGUAGES = ("en", "es")
@@ -208,15 +207,10 @@ def _stemmers() -> dict[str, _Stemmer]:
     return {"en": snowballstemmer.stemmer("english"), "es": snowballstemmer.stemmer("spanish")}  # pyright: ignore[reportUnknownMemberType] - as above
 
 
-def vocabulary(
-    said: AbstractSet[str], new: Callable[[str, AbstractSet[str]], Iterable[str]] = lambda _language, said: said
-) -> Iterator[tuple[str, str, str]]:
-    """(word, language, stem) of each of these tokens that may vary; in every language where none can be told.
-
-    `new` tells which of the tokens are not kept under a language yet.
-    """
+def vocabulary(said: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """(word, language, stem) of each of these tokens that may vary; in every language where none can be told."""
     for language in languages(said) or LANGUAGES:
-        for token in new(language, said):
+        for token in said:
             if may_vary(token):
                 yield token, language, stem(language, token)
 

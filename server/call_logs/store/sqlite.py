@@ -177,7 +177,7 @@ class SQLiteStore(Store):
     # -- the file -----------------------------------------------------------------------------------------------
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = self._opened()
         try:
             _to_wal(connection)
             connection.execute("PRAGMA synchronous=FULL")
@@ -188,6 +188,9 @@ class SQLiteStore(Store):
             connection.close()
             raise
         return connection
+
+    def _opened(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
     @contextlib.contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:

@@ -56,6 +56,10 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
+SAID_BY_ACTIONS = (ActionKind.END, ActionKind.KNOWLEDGE, ActionKind.EXTRACTION)
+"""Kinds that say nothing of what was done for the customer: left out where room is short."""
+
+
 class WindowPart(Part):
     """The resolved window, in the configured zone."""
 
@@ -192,15 +196,20 @@ def estimated_tokens(text: str) -> int:
     return len(_TOKEN.findall(text))
 
 
-def citation(row: Row, offset_seconds: float | None, zone: ZoneInfo, now: datetime) -> str:
-    """Where something was said, short enough to stand behind a quote: `acme · Nov 19, 14:50 +01:00 · 3:12`.
+def when_said(row: Row, offset_seconds: float | None, zone: ZoneInfo, now: datetime) -> str:
+    """The second half of a citation, behind the account or an id that begins with it: `Nov 19, 14:50 +01:00 · 3:12`.
 
     The year stands there only where it is not this one.
     """
     there = row.started_at.astimezone(zone)
     year = "" if there.year == now.astimezone(zone).year else f" {there:%Y}"
-    parts = [row.account, f"{there:%b %d}{year}, {there:%H:%M} {offset(there)}"]
-    return " · ".join([*parts, show_seconds(offset_seconds)] if offset_seconds is not None else parts)
+    when = f"{there:%b %d}{year}, {there:%H:%M} {offset(there)}"
+    return when if offset_seconds is None else f"{when} · {show_seconds(offset_seconds)}"
+
+
+def filters_part(narrowing: Mapping[str, object]) -> dict[str, str] | None:
+    """The filters of a question as they were given, for the structured channel."""
+    return {name: short(str(value), FACT_CHARACTERS) for name, value in narrowing.items()} or None
 
 
 def narrowing_words(narrowing: Mapping[str, object]) -> str:
@@ -266,7 +275,7 @@ def coverage_of(
         missing_transcripts=_missing(app, which),
         actions_not_reported_by=_without(app, names if which.action else acting, "actions"),
         unknown_direction=(undirected := _undirected(app, which)),
-        direction_not_told_by=_without(app, names, "direction") if undirected else None,
+        direction_not_told_by=_undirected_by(app, which) if undirected else None,
         agent_not_told_by=_without(app, names, "agent") if about_agents or which.agent else None,
         may_have_done_so=_perhaps(app, which),
         history_since=stamp(history, app.zone) if which.since is None or too_early else None,
@@ -321,6 +330,11 @@ def _undirected(app: App, which: Filter) -> int | None:
     return app.store.list_calls(replace(which, direction=Direction.UNKNOWN), limit=1).total or None
 
 
+def _undirected_by(app: App, which: Filter) -> list[str]:
+    unknown = replace(which, direction=Direction.UNKNOWN)
+    return [name for name in which.accounts if app.store.list_calls(replace(unknown, accounts=(name,)), limit=1).total]
+
+
 def _missing(app: App, which: Filter) -> MissingPart | None:
     reasons: dict[str, int] = {}
     for silent in app.store.silent(which, app.now() - RECENT):
@@ -340,12 +354,15 @@ def _missing(app: App, which: Filter) -> MissingPart | None:
 
 def coverage_words(coverage: CoveragePart, *, heard: bool = True) -> str:
     """The coverage for the text channel, on one line; not what could not be heard where an answer needs no words."""
+    if coverage.accounts and coverage.accounts[0].account == NOBODY:
+        return " ".join(filter(None, (coverage.accounts[0].problem, coverage.accounts[0].next_step)))
     as_of = f"As of {_minute(coverage.as_of)}" if coverage.as_of else "Nothing read yet"
     parts = [f"{as_of}: {'complete' if coverage.complete else 'INCOMPLETE'}."]
     for unwell in coverage.accounts or ():
-        named = unwell.account == NOBODY or (unwell.problem or "").startswith(unwell.account)
+        named = (unwell.problem or "").startswith(unwell.account)
         who = f"{unwell.state}:" if named else f"{unwell.account} is {unwell.state}:"
-        parts += [word for word in (who, unwell.problem, unwell.next_step) if word]
+        read = f"Last read {_minute(unwell.last_synced_at)}." if unwell.last_synced_at else ""
+        parts += [word for word in (who, unwell.problem, unwell.next_step, read) if word]
     if coverage.history_since:
         parts.append(f"History from {coverage.history_since[:10]} on (CALL_LOGS_HISTORY).")
     if mute := coverage.actions_not_reported_by:

@@ -21,6 +21,7 @@ from call_logs.tools.answer import (
     coverage_words,
     dumped,
     fact,
+    filters_part,
     fitting,
     widen,
     window_part,
@@ -47,6 +48,7 @@ Dimension = Literal[
 ]
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MOST_DIMENSIONS = 2
+BY_PHONE = "Calls from and to each number; list_calls(phone=…) tells which way each went."
 
 
 def _listed(value: object) -> object:
@@ -65,11 +67,14 @@ class GroupPart(Part):
 
 
 class CountCalls(Part):
-    """The structured answer."""
+    """The structured answer. `note` says what a number means, or what to try when there is none; `filters` repeats the
+    question's."""
 
     groups: list[GroupPart]
     groups_left_out: int | None = None
     total: int
+    note: str | None = None
+    filters: dict[str, str] | None = None
     window: WindowPart
     coverage: CoveragePart
 
@@ -134,18 +139,21 @@ def _answer(app: App, question: Asked, group_by: tuple[Dimension, ...]) -> CallT
     ]
     fit = fitting(parts, DEFAULT_CHARACTERS, _line, dumped) if parts else 0
     coverage = coverage_of(app, question.which, question.names, about_agents="agent" in group_by)
+    note = widen(question.narrowing) if not total else BY_PHONE if "phone" in group_by else None
     structured = CountCalls(
         groups=parts[:fit],
         groups_left_out=len(parts) - fit or None,
         total=total,
+        note=note or None,
+        filters=filters_part(question.narrowing),
         window=window_part(question.window, app.zone),
         coverage=coverage,
     )
     by = f", by {' and '.join(group_by)}" if group_by else ""
-    by += " (calls from and to it)" if "phone" in group_by else ""
     facts = [
         f"{counted(total, 'call')} {asked_words(question, app.zone)}{by}:" if total else "",
-        f"No calls {asked_words(question, app.zone)}. {widen(question.narrowing)}" if not total else "",
+        f"No calls {asked_words(question, app.zone)}." if not total else "",
+        note or "",
         *(_line(part) for part in parts[:fit]),
         f"{len(parts) - fit} groups are left out; narrow the window or filters." if fit < len(parts) else "",
         coverage_words(coverage, heard=False),

@@ -11,7 +11,7 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from call_logs.errors import BadQuery, CallNotFound
-from call_logs.model import Call, Scalar, Turn, customer_number
+from call_logs.model import Call, Direction, Scalar, Turn, customer_number
 from call_logs.phones import digits
 from call_logs.providers import NO_ACCOUNT
 from call_logs.sip import in_words
@@ -112,10 +112,11 @@ class WholeCallPart(Part):
 
 class EarlierPart(Part):
     """Earlier calls with the same customer's number. This one is the `nth` in `days` days, where there were others in
-    the week before it."""
+    the week before it; `placed` of those were calls to the customer."""
 
     total: int
     nth: int | None = None
+    placed: int | None = None
     days: int | None = None
     latest: list[CallPart]
 
@@ -219,14 +220,14 @@ def _answer(app: App, call_id: str, turns: str | None, around: int | None) -> Ca
         coverage=coverage,
     )
     facts = [
-        *_call_lines(part),
+        *_call_lines(part, whole=first == 1),
         *(["Legs:", *(row_line(row, app.zone, app.now()) for row in rows)] if legs else []),
         _earlier_line(call, before),
         _later_line(later),
         _turns_line(count, shown, structured.next_turns),
         coverage_words(coverage),
     ]
-    return answer(structured, facts, _quotes(part, shown))
+    return answer(structured, facts, _quotes(part, shown, whole=first == 1))
 
 
 def _earlier(app: App, call: Call) -> EarlierPart | None:
@@ -239,6 +240,7 @@ def _earlier(app: App, call: Call) -> EarlierPart | None:
     return EarlierPart(
         total=total,
         nth=len(recent) + 1 if told else None,
+        placed=sum(one.direction is Direction.OUTBOUND for one in (call, *recent)) or None if told else None,
         days=max(1, ceil((call.started_at - recent[-1].started_at) / timedelta(days=1))) if told else None,
         latest=[row_part(row, app.zone) for row in rows[:EARLIER]],
     )
@@ -348,8 +350,13 @@ def action_line(part: ActionPart) -> str:
     """An action for the text channel, without what was said or sent."""
     at = f" at {show_seconds(part.offset_seconds)}" if (part.offset_seconds or -1) >= 0 else ""
     turn = f", turn {part.turn}" if part.turn else ""
-    known = ", ".join(f"{k}={v}" for k, v in (part.details or {}).items() if k not in ("text", "said"))
+    known = ", ".join(f"{name}={value}" for name, value in (part.details or {}).items() if _is_told(name, value))
     return f"- {part.kind}: {part.name} ({part.vendor_kind}){at}{turn}{': ' + known if known else ''}"
+
+
+def _is_told(name: str, value: Scalar) -> bool:
+    """Whether a detail says something to a person: not what was said (a quote), an internal id, or a switch."""
+    return name not in ("text", "said") and not name.endswith("_id") and not isinstance(value, bool)
 
 
 def action_quotes(actions: Sequence[ActionPart]) -> list[str]:
@@ -362,7 +369,8 @@ def action_quotes(actions: Sequence[ActionPart]) -> list[str]:
     ]
 
 
-def _call_lines(part: WholeCallPart) -> list[str]:
+def _call_lines(part: WholeCallPart, *, whole: bool) -> list[str]:
+    """What is known of the call; its actions only where the answer begins with the first turn."""
     known = [
         ("direction", part.direction if part.direction != "unknown" else None),
         ("status", part.status + (f" ({part.vendor_status})" if part.vendor_status not in (None, part.status) else "")),
@@ -382,7 +390,7 @@ def _call_lines(part: WholeCallPart) -> list[str]:
     when = f"{part.started_at[:10]} {part.started_at[11:19]} {part.started_at[19:]}"
     lines = [f"{part.id} · {when} · {show_seconds(part.duration_seconds)}"]
     lines.append(" · ".join(f"{name}: {value}" for name, value in known if value is not None))
-    if part.actions:
+    if part.actions and whole:
         lines += ["Executed actions:", *(action_line(action) for action in part.actions)]
     return lines
 
@@ -391,7 +399,8 @@ def _earlier_line(call: Call, before: EarlierPart | None) -> str:
     number = customer_number(call.direction, call.from_number, call.to_number)
     if before is not None:
         times = counted(before.total, "earlier call")
-        nth = f"{_ordinal(before.nth)} call in {counted(before.days or 1, 'day')}; " if before.nth else ""
+        placed = f" ({before.placed} of them to the customer)" if before.placed else ""
+        nth = f"{_ordinal(before.nth)} call in {counted(before.days or 1, 'day')}{placed}; " if before.nth else ""
         latest = before.latest[0]
         when = f"{latest.started_at[:10]} {latest.started_at[11:16]} {latest.started_at[19:]}"
         return f"Same customer: {nth}{times} in all, the latest {when} ({latest.id})."
@@ -422,7 +431,9 @@ def _turns_line(count: int, shown: Sequence[TurnPart], next_turns: str | None) -
     return f'{what} Continue with turns="{next_turns}".' if next_turns else what
 
 
-def _quotes(part: WholeCallPart, shown: Sequence[TurnPart]) -> list[str]:
+def _quotes(part: WholeCallPart, shown: Sequence[TurnPart], *, whole: bool) -> list[str]:
+    if not whole:
+        return [turn_line(turn) for turn in shown]
     lines = [f"summary: {' '.join(part.summary.split())}"] if part.summary else []
     lines += [f"extracted {name}: {value}" for name, value in (part.extracted or {}).items()]
     lines += action_quotes(part.actions or [])

@@ -21,6 +21,7 @@ from call_logs.tools.answer import (
     coverage_of,
     coverage_words,
     dumped,
+    filters_part,
     fitting,
     row_line,
     row_part,
@@ -50,11 +51,13 @@ DEFAULT_LIMIT = 20
 
 
 class ListCalls(Part):
-    """The structured answer."""
+    """The structured answer. `note` says what to try when there is none; `filters` repeats the question's."""
 
     calls: list[CallPart]
     total: int
     next_cursor: str | None = None
+    note: str | None = None
+    filters: dict[str, str] | None = None
     window: WindowPart
     coverage: CoveragePart
     notice: str | None = None
@@ -120,11 +123,15 @@ def _answer(
     cursor = None
     if page.more or fit < len(page.rows):
         cursor = write_cursor(question.place("list_calls", sort_key(page.rows[fit - 1], sort)))
-    coverage = coverage_of(app, question.which, question.names, acting=[row.account for row in page.rows[:fit]])
+    coverage = coverage_of(
+        app, question.which, question.names, acting=[row.account for row in page.rows[:fit] if not row.actions]
+    )
     structured = ListCalls(
         calls=[part for _, part in shown[:fit]],
         total=page.total,
         next_cursor=cursor,
+        note=(widen(question.narrowing) or None) if not page.total else None,
+        filters=filters_part(question.narrowing),
         window=window_part(question.window, app.zone),
         coverage=coverage,
     )

@@ -17,19 +17,21 @@ from call_logs.tools import App, Ctx, app_of
 from call_logs.tools.answer import (
     DEFAULT_CHARACTERS,
     MOST_CHARACTERS,
+    SAID_BY_ACTIONS,
     CoveragePart,
     Part,
     WindowPart,
     answer,
-    citation,
     coverage_of,
     coverage_words,
     dumped,
     estimated_tokens,
     fact,
+    filters_part,
     fitting,
     stamp,
     transcript_uri,
+    when_said,
     widen,
     window_part,
 )
@@ -109,6 +111,7 @@ class SearchTranscripts(Part):
     next_cursor: str | None = None
     note: str | None = None
     terms: list[TermPart] | None = None
+    filters: dict[str, str] | None = None
     window: WindowPart
     coverage: CoveragePart
     notice: str | None = None
@@ -188,7 +191,9 @@ def _answer(
     after: SearchPosition | None,
 ) -> CallToolResult:
     page = app.store.search(query, question.which, speaker=speaker, sort=sort, limit=limit, after=after)
-    coverage = coverage_of(app, question.which, question.names, acting=[hit.row.account for hit in page.hits])
+    coverage = coverage_of(
+        app, question.which, question.names, acting=[hit.row.account for hit in page.hits if not hit.row.actions]
+    )
     silent = coverage.missing_transcripts.count if coverage.missing_transcripts else 0
     searched = app.store.list_calls(question.which, limit=1).total - silent
     terms = [] if page.total_calls else app.store.occurrences(query, question.which, speaker=speaker)
@@ -208,6 +213,7 @@ def _answer(
         note=" ".join(notes) or None,
         terms=[TermPart(term=fact(term.term) or "", calls=term.calls, said=list(term.close) or None) for term in terms]
         or None,
+        filters=filters_part(question.narrowing),
         window=window_part(question.window, app.zone),
         coverage=coverage,
     )
@@ -276,7 +282,7 @@ def _part(app: App, hit: Hit, query: Query, form: _Form) -> HitPart:
         speaker=turn.speaker,
         offset_seconds=turn.offset_seconds,
         started_at=stamp(hit.row.started_at, app.zone) or "",
-        citation=citation(hit.row, turn.offset_seconds, app.zone, app.now()),
+        citation=f"{hit.row.account} · {when_said(hit.row, turn.offset_seconds, app.zone, app.now())}",
         customer_number=fact(customer_number(hit.row.direction, hit.row.from_number, hit.row.to_number)),
         agent=fact(hit.row.agent),
         actions=[str(kind) for kind in hit.row.actions] or None,
@@ -308,9 +314,11 @@ def snippet(text: str, query: Query, characters: int) -> str:
 
 
 def _line(part: HitPart, number: int) -> str:
-    done = " ".join(part.actions or ())
-    known = [f"turn {part.turn}", part.customer_number, part.agent, done, part.call_id]
-    return f"{number}. {part.citation} · {' · '.join(word for word in known if word)}"
+    # The id stands for the account, the first word of the citation.
+    when = part.citation.partition(" · ")[2]
+    done = " ".join(kind for kind in part.actions or () if kind not in SAID_BY_ACTIONS)
+    known = [part.call_id, when, f"turn {part.turn}", part.customer_number, part.agent, done]
+    return f"{number}. {' · '.join(word for word in known if word)}"
 
 
 def _quote(part: HitPart, number: int, form: _Form) -> str:

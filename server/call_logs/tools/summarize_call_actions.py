@@ -8,9 +8,9 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from call_logs.errors import BadQuery, CallNotFound
-from call_logs.model import ActionKind, Call, Speaker
+from call_logs.model import ActionKind, Call, Speaker, customer_number
 from call_logs.sip import in_words
-from call_logs.store import sort_key
+from call_logs.store import Row, sort_key
 from call_logs.text import defang
 from call_logs.times import show_seconds
 from call_logs.tools import App, Ctx, app_of
@@ -27,8 +27,10 @@ from call_logs.tools.answer import (
     coverage_words,
     dumped,
     fact,
+    filters_part,
     fitting,
     stamp,
+    when_said,
     window_part,
 )
 from call_logs.tools.filters import (
@@ -57,9 +59,13 @@ MOST_READ = 500
 
 
 class PromisePart(Part):
-    """What the agent promised, or claimed to have done. `call_id` stands there in an answer about many calls."""
+    """What the agent promised, or claimed to have done (a call back is of the kind `other`). In an answer about many
+    calls it names its call."""
 
     call_id: str | None = None
+    citation: str | None = None
+    customer_number: str | None = None
+    agent: str | None = None
     turn: int
     offset_seconds: float | None = None
     kind: str
@@ -105,6 +111,7 @@ class SummarizeCallActions(Part):
     calls_considered: int | None = None
     calls_judged: int | None = None
     promises_left_out: int | None = None
+    filters: dict[str, str] | None = None
     window: WindowPart | None = None
     coverage: CoveragePart
     notice: str | None = None
@@ -213,9 +220,8 @@ def _one(app: App, call_id: str) -> CallToolResult:
     return answer(structured, facts, quotes)
 
 
-def _part(promise: "Promise", call_id: str | None = None) -> PromisePart:
+def _part(promise: "Promise") -> PromisePart:
     return PromisePart(
-        call_id=call_id,
         turn=promise.turn,
         offset_seconds=promise.offset_seconds,
         kind=promise.kind,
@@ -224,11 +230,29 @@ def _part(promise: "Promise", call_id: str | None = None) -> PromisePart:
     )
 
 
+def _promise_of(app: App, row: Row, promise: "Promise") -> PromisePart:
+    known = {
+        "call_id": row.id,
+        "citation": f"{row.account} · {when_said(row, promise.offset_seconds, app.zone, app.now())}",
+        "customer_number": fact(customer_number(row.direction, row.from_number, row.to_number)),
+        "agent": fact(row.agent),
+    }
+    return _part(promise).model_copy(update=known)
+
+
+def _what(promise: PromisePart) -> str:
+    kind = "call back" if promise.kind == ActionKind.OTHER else promise.kind
+    return f"{kind} {'claimed as done' if promise.claimed else 'promised'}"
+
+
 def _promise_quote(promise: PromisePart) -> str:
-    how = "claimed as done" if promise.claimed else "promised"
-    return (
-        f"{f'{promise.call_id}, ' if promise.call_id else ''}turn {promise.turn}, {promise.kind} {how}: {promise.text}"
-    )
+    return f"turn {promise.turn}, {_what(promise)}: {promise.text}"
+
+
+def _promise_line(promise: PromisePart, number: int) -> str:
+    when = (promise.citation or "").partition(" · ")[2]
+    known = [promise.call_id, when, f"turn {promise.turn}", promise.customer_number, promise.agent, _what(promise)]
+    return f"{number}. {' · '.join(word for word in known if word)}"
 
 
 def _reported(app: App, call: Call) -> bool:
@@ -254,7 +278,7 @@ def _promises_line(call: Call, promises: list[PromisePart], *, reported: bool) -
 
 def _kinds(promises: Sequence[PromisePart]) -> str:
     return ", ".join(
-        f"{promise.kind} (turn {promise.turn}"
+        f"{_what(promise)} (turn {promise.turn}"
         + (f" at {show_seconds(promise.offset_seconds)}" if promise.offset_seconds is not None else "")
         + ")"
         for promise in promises
@@ -285,6 +309,7 @@ def _many(app: App, question: Asked, group_by: str) -> CallToolResult:
         groups=parts[:fit],
         groups_left_out=len(parts) - fit or None,
         calls_considered=considered,
+        filters=filters_part(question.narrowing),
         window=window_part(question.window, app.zone),
         coverage=coverage,
     )
@@ -321,23 +346,25 @@ def _promises(app: App, question: Asked) -> CallToolResult:
             held = excerpt(app, row.id, 1, None) if row.turns else None
             if held is not None and _reported(app, held.call):
                 judged += 1
-                found += [_part(promise, row.id) for promise in unkept(held.call.turns, held.call.actions)]
-    fit = fitting(found, DEFAULT_CHARACTERS, _promise_quote, dumped)
+                found += [_promise_of(app, row, promise) for promise in unkept(held.call.turns, held.call.actions)]
+    fit = fitting(found, DEFAULT_CHARACTERS, lambda promise: _promise_line(promise, 1) + promise.text, dumped)
     coverage = coverage_of(app, which, question.names, acting=question.names)
     structured = SummarizeCallActions(
         promised_not_executed=found[:fit],
         promises_left_out=len(found) - fit or None,
         calls_considered=considered,
         calls_judged=judged,
+        filters=filters_part(question.narrowing),
         window=window_part(question.window, app.zone),
         coverage=coverage if read == considered else coverage.model_copy(update={"complete": False}),
     )
     promises = f"{counted(len(found), 'promise')} of a message, booking, transfer or call back"
     facts = [
-        f"{promises} without an executed action, {asked_words(question, app.zone)}:",
+        f"{promises} without an executed action, {asked_words(question, app.zone)}{':' if found else '.'}",
+        *(_promise_line(promise, number) for number, promise in enumerate(found[:fit], 1)),
         f"Compared {judged} of {counted(considered, 'call')}; the others have no transcript or no reported actions.",
         f"Only the newest {read} calls were looked at: narrow the window." if read < considered else "",
         f"{len(found) - fit} older ones are left out: narrow the window." if fit < len(found) else "",
         coverage_words(coverage),
     ]
-    return answer(structured, facts, [_promise_quote(promise) for promise in found[:fit]])
+    return answer(structured, facts, [f"{number}. {promise.text}" for number, promise in enumerate(found[:fit], 1)])
