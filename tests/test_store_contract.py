@@ -23,6 +23,7 @@ from call_logs.store import RANKED, Filter, Hit, Marks, SearchPage, Store, Unrea
 from call_logs.store.query import parse
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.store.words import fold
+from postgresql import postgres
 
 Open = Callable[[], Store]
 
@@ -35,7 +36,7 @@ def sqlite(folder: Path) -> Open:
     return lambda: SQLiteStore(folder / "calls.db")
 
 
-STORES: list[Callable[[Path], Open]] = [sqlite]
+STORES: list[Callable[[Path], Open]] = [sqlite, postgres]
 """Every implementation: from a fresh folder to what opens one and the same empty store. Add yours here."""
 
 
