@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from call_logs.errors import AuthFailed, ProviderError, Rejected, UnexpectedPayload
-from call_logs.model import merged
+from call_logs.model import Spoken, merged
 from call_logs.providers import Account, AnyProvider, Page
 from call_logs.providers import highlevel as adapter
 from call_logs.sandbox import App, Message, Receive, Send
@@ -324,8 +324,9 @@ def test_the_list_is_richer_than_a_single_read_and_stays_so() -> None:
     listed, single = vendor.work(both)
     assert [turn.offset_seconds for turn in listed.turns] == [0.5, 2.0]
     assert [turn.offset_seconds for turn in single.turns] == [None, None]
-    assert merged(listed, single) == listed
-    assert merged(single, listed) == listed
+    said = listed.turns
+    assert merged(listed, Spoken.of(said), single) == (listed.model_copy(update={"turns": ()}), True)
+    assert merged(single, Spoken.of(single.turns), listed) == (listed, False)
 
 
 @pytest.mark.parametrize("answer", [Reply(404), Reply(400), Reply(422), Reply(200, None)])

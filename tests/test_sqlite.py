@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,13 +22,14 @@ import pytest
 from call_logs.errors import StoreError
 from call_logs.model import ActionKind, Call, Direction, Speaker, Status, Turn
 from call_logs.store import Filter, Store, open_store
-from call_logs.store import _sqlite_queries as queries
-from call_logs.store import _sqlite_rows as rows
+from call_logs.store import _sqlite_index as index
 from call_logs.store import sqlite as engine
+from call_logs.store import words
 from call_logs.store.query import parse
 from call_logs.store.sqlite import MIGRATIONS, SQLiteStore
 
 NOW = datetime(2026, 9, 30, 12, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
 ALL = Filter(("acme",))
 WORDS = ["refund", "invoice", "chargeback", "cancel", "café", "退款", "मुझे"]
 
@@ -272,12 +274,23 @@ def test_closing_lets_a_running_question_end(store: SQLiteStore) -> None:
 # What it holds together
 
 
+TALLY = "SELECT account, day, test, leg, silent, unconnected, calls FROM tally WHERE calls <> 0"
+COUNTED = """SELECT account, id / 22118400, test, leg, turns = 0,
+    status IN ('busy', 'failed', 'no_answer', 'canceled', 'rejected'), count(*) FROM call GROUP BY 1, 2, 3, 4, 5, 6"""
+HANDLED = "SELECT id FROM agent WHERE calls <> (SELECT count(*) FROM call WHERE call.agent = agent.id)"
+
+
 def sound(path: Path) -> None:
     """The file passes SQLite's checks, its index FTS5's, and both hold the same calls."""
     with looking(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         connection.execute("INSERT INTO words(words) VALUES('integrity-check')")  # raises where it is not
+        assert connection.execute(f"{TALLY} EXCEPT {COUNTED}").fetchall() == []
+        assert connection.execute(f"{COUNTED} EXCEPT {TALLY}").fetchall() == []
+        assert connection.execute(HANDLED).fetchall() == []
+        assert connection.execute("SELECT call FROM part EXCEPT SELECT id FROM call WHERE turns > 0").fetchall() == []
+        assert connection.execute("SELECT id FROM call WHERE turns > 0 EXCEPT SELECT call FROM part").fetchall() == []
         for table in ("content", "words"):
             key = "rowid" if table == "words" else "id"
             assert connection.execute(f"SELECT {key} FROM {table} EXCEPT SELECT id FROM call").fetchall() == []
@@ -293,15 +306,25 @@ def test_after_hundreds_of_random_saves_the_file_and_its_index_are_sound(store: 
             said = " ".join(random.choices(WORDS, k=random.randrange(1, 12)))
             started = NOW - timedelta(seconds=random.randrange(300))
             parent = random.choice([None, None, f"call-{random.randrange(80)}"])
-            one = call(number, said, started_at=started, parent_id=parent, status=random.choice(list(Status)))
+            one = call(
+                number,
+                said if number % 9 else "",
+                started_at=started,
+                parent_id=parent,
+                status=random.choice(list(Status)),
+                agent_id=random.choice([None, "a", "b"]),
+                is_test=random.random() < 0.2,
+            )
             page.append(one)
-            newest[one.vendor_call_id] = one
+            held = newest.get(one.vendor_call_id)
+            kept = {"parent_id": held.parent_id} if held is not None and parent is None else {}
+            newest[one.vendor_call_id] = one.model_copy(update=kept)
         store.save_page("acme", page)
     sound(path)
-    whole = Filter(("acme",), include_legs=True)
+    whole = Filter(("acme",), include_tests=True, include_legs=True)
     assert store.list_calls(whole).total == len(newest)
     for word in WORDS:
-        saying = {name for name, one in newest.items() if word in one.turns[0].text}
+        saying = {name for name, one in newest.items() if any(word in turn.text for turn in one.turns)}
         hits = store.search(parse(word), whole, limit=100).hits
         assert {hit.row.vendor_call_id for hit in hits} == saying
     assert store.legs(newest["call-1"]) == [
@@ -320,30 +343,132 @@ def test_a_database_server_is_refused_by_name_and_makes_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+# An index of a later tokeniser
+
+
 def other_tokens(text: str) -> list[str]:
     return text.replace("refund", "reimbursement").split()
 
 
-def test_an_index_of_an_older_tokeniser_is_built_again(
-    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Turns this program into one with a later tokeniser, or back (1)."""
+    original = words.tokens
+
+    def become(version: int) -> None:
+        monkeypatch.setattr(index, "TOKENISER_VERSION", version)
+        monkeypatch.setattr(index, "tokens", other_tokens if version > 1 else original)
+
+    return become
+
+
+def total(store: Store, query: str, **given: Any) -> int:
+    return store.search(parse(query), Filter(("acme",), **given)).total_calls
+
+
+def test_an_index_of_an_older_tokeniser_answers_until_the_new_one_is_built(
+    store: SQLiteStore, path: Path, later: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(index, "STEP_CALLS", 3)
     parent, leg = call(1, "a refund", is_test=True), call(2, "a refund", parent_id="call-1", agent_id="a")
-    store.save_page("acme", [parent, leg])
+    store.save_page("acme", [parent, leg, *(call(n, "a refund") for n in range(3, 10))])
     store.close()
-    for module in (engine, rows):
-        monkeypatch.setattr(module, "TOKENISER_VERSION", 2)
-    for module in (rows, queries):
-        monkeypatch.setattr(module, "tokens", other_tokens)
+    later(2)
     with closing(SQLiteStore(path)) as newer:
-        assert newer.search(parse("refund"), Filter(("acme",), include_tests=True)).total_calls == 0
-        assert newer.search(parse("reimbursement"), Filter(("acme",), include_tests=True)).total_calls == 1
-        assert newer.search(parse("reimbursement"), Filter(("acme",))).total_calls == 0
-        with_leg = Filter(("acme",), include_legs=True, agent="a")
-        assert newer.search(parse("reimbursement"), with_leg).total_calls == 1
+        assert newer.index_progress() == 0.0
+        steps = iter([True, True, True, False])
+        newer.build_index(lambda: next(steps))
+    with closing(SQLiteStore(path)) as newer:
+        assert newer.index_progress() is not None
+        assert (total(newer, "refund"), total(newer, "reimbursement")) == (7, 0)
+        everything = {"include_tests": True, "include_legs": True}
+        # In what is built and in what is not: a new call, changed ones, and one that moves from either to the other.
+        newer.save_page("acme", [call(0, "a refund"), call(1, "no refund", is_test=True), call(9, "no refund")])
+        newer.save_page("acme", [call(8, "a refund", started_at=NOW), call(2, "a refund", started_at=NOW - DAY)])
+        newer.save_page("acme", [call(3, "a refund", status=Status.FAILED), call(7, "a refund", status=Status.FAILED)])
+        assert (total(newer, "refund", **everything), total(newer, "reimbursement", **everything)) == (7, 3)
+        newer.build_index(lambda: True)
+        assert newer.index_progress() is None
+        assert (total(newer, "refund"), total(newer, "reimbursement")) == (0, 8)
+        assert total(newer, "reimbursement", **everything) == 10
+        assert total(newer, "no reimbursement", **everything) == 2
+        assert total(newer, "reimbursement", status=Status.FAILED) == 2
+        assert total(newer, "reimbursement", agent="a", include_legs=True) == 1
+        newer.save_page("acme", [call(0, "another refund")])
+        assert total(newer, "another reimbursement") == 1
     sound(path)
     before = path.read_bytes()
-    SQLiteStore(path).close()
+    with closing(SQLiteStore(path)) as newer:
+        newer.build_index(lambda: True)
     assert path.read_bytes() == before
+
+
+def test_an_older_program_beside_a_newer_one_loses_no_call(
+    store: SQLiteStore, path: Path, later: Callable[[int], None]
+) -> None:
+    store.save_page("acme", [call(1, "a refund")])
+    later(2)
+    with closing(SQLiteStore(path)) as newer:
+        newer.build_index(lambda: True)
+        assert total(newer, "reimbursement") == 1
+        later(1)
+        assert store.index_progress() is None, "a later version's index is left alone"
+        store.save_page("acme", [call(2, "a refund")])
+        assert total(store, "refund") == 1
+        store.build_index(lambda: True)
+        later(2)
+        newer.build_index(lambda: True)
+        assert total(newer, "reimbursement") == 2
+    sound(path)
+
+
+def test_only_one_builds_an_index(store: SQLiteStore, path: Path, later: Callable[[int], None]) -> None:
+    store.save_page("acme", [call(1, "a refund")])
+    later(2)
+    asked: list[str] = []
+
+    def meanwhile() -> bool:
+        with closing(SQLiteStore(path)) as other:
+            other.build_index(lambda: bool(asked.append("built by the other")))
+        return False
+
+    store.build_index(meanwhile)
+    assert asked == []
+    assert store.index_progress() == 0.0
+    store.build_index(lambda: True)
+    assert store.index_progress() is None
+
+
+def test_words_that_are_known_are_not_written_again_and_those_taken_out_are(store: SQLiteStore, path: Path) -> None:
+    def known() -> set[str]:
+        with looking(path) as connection:
+            return {word for (word,) in connection.execute("SELECT word FROM vocabulary")}
+
+    def fails() -> None:
+        store.save_page("acme", [call(3, "zebra"), call(4).model_copy(update={"started_at": "never"})])
+
+    store.save_page("acme", [call(1, "please refund this order")])
+    assert known() == {"please", "refund", "this", "order"}
+    said: list[str] = []
+    with store._connection() as db:  # pyright: ignore[reportPrivateUsage] - its statements
+        db.set_trace_callback(said.append)
+    store.save_page("acme", [call(2, "refund this order please now")])
+    with store._connection() as db:  # pyright: ignore[reportPrivateUsage] - its statements
+        db.set_trace_callback(None)
+    assert [one for one in said if "INTO vocabulary" in one] == [
+        "INSERT OR IGNORE INTO vocabulary VALUES('now', '', 'now')"
+    ]
+    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever a broken call raises
+        fails()
+    assert "zebra" not in known()
+    store.save_page("acme", [call(3, "zebra")])
+    assert "zebra" in known()
+    with looking(path) as other:
+        other.execute("DELETE FROM vocabulary WHERE word = 'zebra'")
+        other.execute("UPDATE setting SET value = value + 1 WHERE name = 'vocabulary'")
+        other.commit()
+    store.save_page("acme", [call(5, "zebra")])
+    assert "zebra" in known()
 
 
 # Plans
@@ -511,6 +636,42 @@ def test_a_killed_process_loses_no_acknowledged_page(path: Path, acknowledged: i
         assert store.search(parse("refund"), ALL).total_calls == total
         store.save_page("acme", [call(1)])
     sound(path)
+
+
+LEADS = """
+import sys
+from call_logs.store.sqlite import SQLiteStore
+store = SQLiteStore(sys.argv[1])
+print(store.lead("acme"), flush=True)
+sys.stdin.readline()
+"""
+
+
+@posix
+def test_a_killed_leader_is_followed_at_once(store: SQLiteStore, path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", LEADS, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "True\n"
+            begun = time.monotonic()
+            assert not store.lead("acme")
+            assert time.monotonic() - begun < 1.0, "it waits for nobody"
+            assert store.save_page("acme", [call(1)]).new == 1, "who does not lead may write"
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait(20)
+        finally:
+            process.kill()
+    assert store.lead("acme")
+    assert stat.S_IMODE(path.with_name("calls.db-lead").stat().st_mode) == 0o600
+    # Another store of this process that asks in vain must not take the lock along when it closes its file.
+    with closing(SQLiteStore(path)) as other:
+        assert not other.lead("acme")
+    asked = subprocess.run(
+        [sys.executable, "-c", LEADS, str(path)], input="\n", capture_output=True, text=True, timeout=20, check=True
+    )
+    assert asked.stdout == "False\n"
 
 
 def test_processes_that_begin_on_the_same_new_file_and_write_at_once_lose_nothing(path: Path) -> None:

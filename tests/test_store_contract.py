@@ -340,6 +340,182 @@ def test_agents_come_busiest_first_and_only_of_the_asked_accounts(store: Store) 
     assert store.agents([]) == []
 
 
+def test_unreadable_records_are_told_as_they_were_given(store: Store) -> None:
+    bad = [Unreadable("call-1", ("createdAt", "turns")), Unreadable(None, ("id",)), Unreadable("call-2", ())]
+    store.save_page("acme", [], None, bad)
+    assert sorted(store.unreadable("acme"), key=repr) == sorted(bad, key=repr)
+    store.save_page("acme", [], None, [Unreadable("call-1", ("endedAt",))])
+    assert Unreadable("call-1", ("endedAt",)) in store.unreadable("acme")
+    store.save_page("acme", [made(1)])
+    assert {record.vendor_call_id for record in store.unreadable("acme")} == {None, "call-2"}
+    store.open_account("initech", "vyom")
+    assert store.unreadable("initech") == store.unreadable("nobody") == []
+
+
+def test_a_note_is_kept_until_it_is_forgotten(opened: Open) -> None:
+    store, other = opened(), opened()
+    assert store.remembered("a note") is None
+    store.remember("a note", "one")
+    store.remember("a note", "two 退款")
+    store.remember("another", "")
+    assert (other.remembered("a note"), other.remembered("another")) == ("two 退款", "")
+    other.remember("a note", None)
+    other.remember("a note", None)
+    assert (store.remembered("a note"), store.remembered("another")) == (None, "")
+
+
+def test_all_calls_of_an_account_can_be_gone_through_whole_and_in_order(store: Store) -> None:
+    store.open_account("initech", "vyom")
+    calls = [made(n, "one", "two") for n in range(7)] + [made("tie", "x", started_at=NOW - timedelta(minutes=3))]
+    store.save_page("acme", calls)
+    store.save_page("initech", [made(1, "else", account="initech", provider="vyom")])
+    read: list[Call] = []
+    key = 0
+    while page := store.after("acme", key, 3):
+        assert len(page) <= 3
+        assert [key for key, _ in page] == sorted(key for key, _ in page)
+        read += [call for _, call in page]
+        key = page[-1][0]
+    assert sorted(read, key=lambda call: call.id) == sorted(calls, key=lambda call: call.id)
+    assert [call.started_at for call in read] == sorted(call.started_at for call in calls)
+    assert store.after("nobody", 0, 3) == []
+
+
+def test_a_fingerprint_is_of_the_calls_and_of_nothing_else(opened: Open) -> None:
+    store = opened()
+    store.open_account("initech", "vyom")
+    assert store.fingerprint("initech") == store.fingerprint("nobody") == (0, "0" * 32)
+    store.open_account("acme", "highlevel")
+    calls = [
+        made(n, "a refund", "agent: sure", duration_seconds=n / 2, agent_id="a", extracted={"b": n, "a": True})
+        for n in range(5)
+    ] + [made("empty")]
+    store.save_page("acme", [calls[0].model_copy(update={"started_at": NOW + timedelta(days=1)})])
+    for call in reversed(calls):
+        store.save_page("acme", [call])
+    assert store.fingerprint("acme") == (6, "26454c18eafff4114ed536856d89da85")
+    seen = {store.fingerprint("acme")}
+    for change in (
+        made(1, "a refund", "agent: sure!", agent_id="a", duration_seconds=0.5, extracted={"b": 1, "a": True}),
+        made(1, "a refund", "agent: sure!", agent_id="a", duration_seconds=0.75, extracted={"b": 1, "a": True}),
+        made("new"),
+    ):
+        store.save_page("acme", [change])
+        assert store.fingerprint("acme") not in seen
+        seen.add(store.fingerprint("acme"))
+
+
+def test_one_store_leads_at_a_time_and_the_next_one_as_soon_as_it_is_gone(opened: Open) -> None:
+    first, second = opened(), opened()
+    first.open_account("acme", "highlevel")
+    assert first.lead("acme")
+    assert first.lead("acme")
+    assert not second.lead("acme")
+    assert not second.lead("acme")
+    second.save_page("acme", [made(1)])
+    first.close()
+    assert second.lead("acme")
+    assert not opened().lead("acme")
+
+
+def test_an_index_of_this_version_needs_no_building(store: Store) -> None:
+    store.save_page("acme", [made(1, "refund")])
+    assert store.index_progress() is None
+    store.build_index(lambda: True)
+    assert store.index_progress() is None
+    assert found(store, "refund") == {"call-1"}
+
+
+# Long calls
+
+PARTS = 1300
+"""Turns: enough for several parts."""
+
+
+def long_call(**given: Any) -> Call:
+    """Every hundredth turn says a word of its own; the speakers come in an odd order."""
+    speakers = (Speaker.CUSTOMER, Speaker.AGENT, Speaker.AGENT, Speaker.SYSTEM, Speaker.CUSTOMER, Speaker.UNKNOWN)
+    turns = tuple(
+        Turn(
+            n=n,
+            speaker=speakers[n % 6],
+            text=f"said {f'place{spelled(n)}' if n % 100 == 12 or n in (1, PARTS) else 'nothing'}",
+            offset_seconds=float(n),
+        )
+        for n in range(1, PARTS + 1)
+    )
+    return made(1, **({"turns": turns} | given))
+
+
+def spelled(number: int) -> str:
+    return "".join("abcdefghij"[int(digit)] for digit in str(number))
+
+
+def test_an_excerpt_has_the_turns_asked_for_and_everything_else_of_the_call(store: Store) -> None:
+    call = long_call(summary="Long.", actions=(Action(kind=ActionKind.END, vendor_kind="x", name="x"),))
+    store.save_page("acme", [call, made(2)])
+    assert store.call(["acme"], call.id) == call
+    bounds = [1, 2, 511, 512, 513, 514, 1024, 1025, PARTS - 1, PARTS]
+    for first, last in [*combinations(bounds, 2), *((bound, bound) for bound in bounds)]:
+        excerpt = store.excerpt(["acme"], call.id, first, last)
+        assert excerpt is not None
+        assert (excerpt.total_turns, excerpt.call.turns) == (PARTS, call.turns[first - 1 : last])
+        assert excerpt.call.model_copy(update={"turns": call.turns}) == call
+    for first, last, turns in (
+        (1, None, call.turns),
+        (PARTS, None, call.turns[-1:]),
+        (PARTS + 1, None, ()),
+        (PARTS - 1, PARTS + 600, call.turns[-2:]),
+        (PARTS + 600, PARTS + 700, ()),
+        (20, 10, ()),
+    ):
+        excerpt = store.excerpt(["acme"], call.id, first, last)
+        assert excerpt is not None
+        assert (excerpt.call.turns, excerpt.total_turns) == (turns, PARTS)
+    silent = store.excerpt(["acme"], "acme/call-2", 1, 10)
+    assert silent is not None
+    assert (silent.call, silent.total_turns) == (made(2), 0)
+    assert store.excerpt(["initech"], call.id) is None
+    assert store.excerpt(["acme"], "acme/call-9") is None
+
+
+@pytest.mark.parametrize("sort", ["relevance", "newest"])
+def test_a_hit_in_a_long_call_is_the_turn_and_its_neighbours(store: Store, sort: str) -> None:
+    call = long_call()
+    store.save_page("acme", [call])
+    for turn in call.turns:
+        if "place" not in turn.text:
+            continue
+        for speaker in (None, turn.speaker):
+            (hit,) = search(store, turn.text.split()[1], sort=sort, speaker=speaker).hits
+            assert hit.turn == turn
+            assert hit.before == (call.turns[turn.n - 2] if turn.n > 1 else None)
+            assert hit.after == (call.turns[turn.n] if turn.n < PARTS else None)
+    (hit,) = search(store, "nothing", sort=sort).hits
+    assert hit.turn.n == 2, "the first of equally good turns, whoever says it"
+
+
+def test_a_long_call_that_changes_is_kept_as_it_is_now(store: Store) -> None:
+    call = long_call()
+    store.save_page("acme", [call])
+    assert store.save_page("acme", [call]).same == 1
+    longer = call.model_copy(
+        update={"turns": (*call.turns, Turn(n=PARTS + 1, speaker=Speaker.AGENT, text="goodbye", offset_seconds=9e3))}
+    )
+    assert store.save_page("acme", [longer]).changed == 1
+    assert store.call(["acme"], call.id) == longer
+    assert [hit.turn.n for hit in search(store, "goodbye").hits] == [PARTS + 1]
+    moved = longer.model_copy(update={"started_at": NOW - timedelta(days=2), "status": Status.COMPLETED, "turns": ()})
+    assert store.save_page("acme", [moved]).changed == 1
+    kept = longer.model_copy(update={"started_at": NOW - timedelta(days=2), "status": Status.COMPLETED})
+    assert store.call(["acme"], call.id) == kept
+    assert [hit.turn.n for hit in search(store, "goodbye").hits] == [PARTS + 1]
+    shorter = kept.model_copy(update={"turns": call.turns[:3]})
+    assert store.save_page("acme", [shorter]).changed == 1
+    assert store.call(["acme"], call.id) == shorter
+    assert search(store, "goodbye").total_calls == 0
+
+
 def test_a_closed_store_says_so(opened: Open) -> None:
     store = opened()
     store.close()

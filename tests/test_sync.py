@@ -1098,7 +1098,9 @@ async def test_card_numbers_never_reach_the_files(vendor: Vendor, store: SQLiteS
 def everything(store: SQLiteStore, path: Path) -> bytes:
     """All bytes of the database's files, and the packed calls unpacked."""
     with store._reading() as db:  # pyright: ignore[reportPrivateUsage] - whatever stands in any table
-        bodies = [zlib.decompress(row[0]) for row in db.execute("SELECT body FROM content")]
+        bodies = [
+            zlib.decompress(row[0]) for row in db.execute("SELECT head FROM content UNION ALL SELECT body FROM part")
+        ]
     files = [file.read_bytes() for file in path.parent.iterdir()]
     assert len(files) > 1, "the journal belongs to it"
     return b"".join(files + bodies)

@@ -4,9 +4,10 @@ The domain is strict: frozen, no unknown fields, aware times. What a vendor leav
 word `unknown`, never a guess.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -155,32 +156,44 @@ class Call(BaseModel):
         return bool(self.turns or self.summary)
 
 
-def merged(held: Call, read: Call) -> Call:
-    """The call to keep when a vendor shows one again.
+class Spoken(NamedTuple):
+    """What a merge asks of the turns that are held, so that a store need not load them."""
 
-    The newer read wins where it says something. What it leaves out is kept from the one held: a vendor's single-call
-    answer may lack the timed transcript of its list (HighLevel), a list the transcript of a report (SignalWire).
+    count: int
+    timed: bool
+
+    @classmethod
+    def of(cls, turns: Sequence[Turn]) -> "Spoken":
+        """Of turns that are at hand."""
+        return cls(len(turns), any(turn.offset_seconds is not None for turn in turns))
+
+
+def merged(held: Call, spoken: Spoken, read: Call) -> tuple[Call, bool]:
+    """The call to keep when a vendor shows one again, and whether its turns are the held ones (it then has none).
+
+    Of `held` all but the turns counts; `spoken` tells of those. The newer read wins where it says something. What it
+    leaves out is kept from the one held: a vendor's single-call answer may lack the timed transcript of its list
+    (HighLevel), a list the transcript of a report (SignalWire).
     """
     keep: dict[str, Any] = {
-        name: getattr(held, name) for name in Call.model_fields if getattr(read, name) in _NOTHING_SAID
+        name: getattr(held, name)
+        for name in Call.model_fields
+        if name != "turns" and getattr(read, name) in _NOTHING_SAID
     }
-    if _poorer(read.turns, held.turns):
-        keep["turns"] = held.turns
-        if len(held.actions) >= len(read.actions):
-            keep["actions"] = held.actions
+    poorer = spoken.timed and not Spoken.of(read.turns).timed  # offsets that are held would be lost
+    if poorer and len(held.actions) >= len(read.actions):
+        keep["actions"] = held.actions
+    stays = poorer or not read.turns
+    if stays:
+        keep["turns"] = ()
     if read.agent_id not in (None, held.agent_id):
         keep.pop("agent_name", None)
     if read.vendor_status is not None:
         keep.pop("status", None)  # the vendor's word is told, and means what it means
-    return read.model_copy(update=keep) if keep else read
+    return read.model_copy(update=keep) if keep else read, stays
 
 
 _NOTHING_SAID: tuple[object, ...] = (None, "", (), {}, "unknown")
-
-
-def _poorer(read: tuple[Turn, ...], held: tuple[Turn, ...]) -> bool:
-    """Whether offsets that are held would be lost."""
-    return any(turn.offset_seconds is not None for turn in held) and all(turn.offset_seconds is None for turn in read)
 
 
 def customer_number(direction: Direction, from_number: str | None, to_number: str | None) -> str | None:

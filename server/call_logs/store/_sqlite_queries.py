@@ -1,29 +1,30 @@
 """What is asked of SQLite: filters as statements, and the search in its full-text index; see `sqlite`."""
 
+import itertools
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from call_logs.store import RANKED, Filter, Group, Hit, Occurrence, SearchPage, SearchPosition
-from call_logs.store._sqlite_rows import FROM, ROW, SLOTS, SPOKEN, places_for, row_of, unpacked
+from call_logs.model import Turn
+from call_logs.store import RANKED, Filter, Group, Hit, Occurrence, Row, SearchPage, SearchPosition, Silent
+from call_logs.store._sqlite_index import DAY, FILTER, SLOTS, SPOKEN
+from call_logs.store._sqlite_rows import FROM, ROW, UNCONNECTED, part_bodies, places_for, row_of
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
+from call_logs.store.parts import PART, best_in, part_at, turns_of, unpacked
 from call_logs.store.query import Query, Term
-from call_logs.store.ranking import Weighted, best_turn, ranked, weight, weighted
-from call_logs.store.words import TURN, fold, tokens
-
-ANYBODY = f"{{{' '.join(SPOKEN)}}}"
+from call_logs.store.ranking import Weighted, ranked, weight, weighted
+from call_logs.store.words import TURN, fold
 
 COUNTED = 20_000
 """A word in more calls than this weighs as if in this many: counting on costs time and changes no order."""
 
 CLOSE_LENGTHS = 2
 """Letters more or fewer that a word may have that was meant by another."""
-
-UNCONNECTED = "call.status IN ('busy', 'failed', 'no_answer', 'canceled', 'rejected')"
-
 
 DIMENSIONS = {
     "day": "call.started_ms",
@@ -107,34 +108,175 @@ def where_of(db: sqlite3.Connection, which: Filter, *, walked: bool = False) -> 
     return " AND ".join(parts), values
 
 
-def match_of(
-    db: sqlite3.Connection, query: Query, which: Filter, column: str
-) -> tuple[str | None, str, dict[str, Any]]:
-    """The full-text expression with the filters as words, and what is left to compare. None matches nothing."""
+def window_keys(which: Filter) -> tuple[int, int]:
+    """The keys of the window: from the first, before the second."""
+    low = int(which.since.timestamp() // 1) * SLOTS if which.since is not None else 0
+    high = -int(-which.until.timestamp() // 1) * SLOTS if which.until is not None else _NO_KEY
+    return low, high
+
+
+_NO_KEY = 1 << 62
+
+
+def is_tallied(which: Filter) -> bool:
+    """Whether the filter asks for nothing but accounts, a window, tests and legs."""
+    return which == Filter(
+        which.accounts,
+        which.since,
+        which.until,
+        include_tests=which.include_tests,
+        include_legs=which.include_legs,
+    )
+
+
+def tallied(db: sqlite3.Connection, which: Filter) -> dict[tuple[int, int, int], int]:
+    """How many calls there are by (account, silent, unconnected); days from the tally, the window's ends from the calls."""
+    low, high = window_keys(which)
+    first, last = -(-low // DAY), max(-(-low // DAY), high // DAY)
+    accounts = account_numbers(db, which.accounts)
+    shown = ("" if which.include_tests else " AND test = 0") + ("" if which.include_legs else " AND leg = 0")
+    found = Counter[tuple[int, int, int]]()
+    values = {"low": low, "high": high, "first": first, "last": last, "low_end": min(first * DAY, high)}
+    values["high_begin"] = max(last * DAY, values["low_end"])
+    for row in db.execute(
+        f"""SELECT account, silent, unconnected, sum(calls) FROM tally
+            WHERE {among("account", accounts)} AND day >= :first AND day < :last {shown}
+            GROUP BY account, silent, unconnected""",
+        values,
+    ):
+        found[row[:3]] += row[3]
+    for begin, end in (("low", "low_end"), ("high_begin", "high")):
+        if values[begin] < values[end] and (end != "high" or which.until is not None):
+            for row in db.execute(
+                f"""SELECT account, turns = 0 AS silent, status IN ({UNCONNECTED_LIST}) AS unconnected, count(*) FROM call
+                    WHERE {among("account", accounts)} AND id >= :{begin} AND id < :{end} {shown}
+                    GROUP BY 1, 2, 3""",
+                values,
+            ):
+                found[row[:3]] += row[3]
+    return found
+
+
+UNCONNECTED_LIST = ", ".join(f"'{status.value}'" for status in sorted(UNCONNECTED))
+
+
+def total_of(db: sqlite3.Connection, which: Filter, where: str, values: dict[str, Any]) -> int:
+    """How many calls the filter has."""
+    if is_tallied(which):
+        return sum(tallied(db, which).values())
+    return db.execute(f"SELECT count(*) FROM call WHERE {where}", values).fetchone()[0]
+
+
+def silent_calls(db: sqlite3.Connection, which: Filter, recent_since: datetime) -> list[Silent]:
+    where, values = where_of(db, which)
+    calls: Counter[int] = Counter()
+    unconnected: Counter[int] = Counter()
+    if is_tallied(which):
+        for (account, silent, apart), number in tallied(db, which).items():
+            calls[account] += number * silent
+            unconnected[account] += number * silent * apart
+    else:
+        for account, number, apart in db.execute(
+            f"""SELECT account, count(*), sum(status IN ({UNCONNECTED_LIST})) FROM call
+                WHERE {where} AND turns = 0 GROUP BY account""",
+            values,
+        ):
+            calls[account], unconnected[account] = number, apart
+    recent = dict(
+        db.execute(
+            f"""SELECT account, count(*) FROM call WHERE {where} AND turns = 0 AND id >= :recent_key
+                AND started_ms >= :recent AND status NOT IN ({UNCONNECTED_LIST}) GROUP BY account""",
+            values
+            | {"recent": round(recent_since.timestamp() * 1000), "recent_key": int(recent_since.timestamp()) * SLOTS},
+        ).fetchall()
+    )
+    named = db.execute(f"SELECT id, name, provider FROM account WHERE {among('id', [*+calls])} ORDER BY id")
+    return [Silent(name, provider, calls[id_], recent.get(id_, 0), unconnected[id_]) for id_, name, provider in named]
+
+
+@dataclass(frozen=True)
+class Matching:
+    """The calls that a search matches: a full-text expression, that of the hidden ones among them, and what is left.
+
+    `columns` are the speakers who count.
+    """
+
+    match: str
+    hidden: str | None
+    where: str
+    values: dict[str, Any]
+    columns: tuple[str, ...]
+
+    def total(self, db: sqlite3.Connection) -> int:
+        """How many there are. The few hidden ones are taken off: to leave them out costs more on each of the others."""
+        found = self._count(db, self.match)
+        return found - self._count(db, f"({self.match}) AND {self.hidden}") if self.hidden and found else found
+
+    def newest(
+        self, db: sqlite3.Connection, chosen: str, known: int, limit: int, before: int | None = None
+    ) -> list[tuple[Any, ...]]:
+        """The newest of them, among the calls that were held when `known` was the last number given."""
+        source, where = self._source, self.where
+        if before is not None:
+            where += " AND words.rowid < :before"
+        if known < int(db.execute("SELECT value FROM setting WHERE name = 'seq'").fetchone()[0]):
+            source, where = _JOINED, f"{where} AND call.seq <= :known"
+        match = f"({self.match}) NOT {self.hidden}" if self.hidden else self.match
+        return db.execute(
+            f"SELECT {chosen} FROM {source} WHERE words MATCH :match AND {where} ORDER BY words.rowid DESC LIMIT :limit",
+            self.values | {"match": match, "known": known, "limit": limit, "before": before},
+        ).fetchall()
+
+    @property
+    def _source(self) -> str:
+        return _JOINED if "call." in self.where else "words"
+
+    def _count(self, db: sqlite3.Connection, match: str) -> int:
+        return db.execute(
+            f"SELECT count(*) FROM {self._source} WHERE words MATCH :match AND {self.where}",
+            self.values | {"match": match},
+        ).fetchone()[0]
+
+
+_JOINED = "words JOIN call ON call.id = words.rowid"
+
+
+def match_of(db: sqlite3.Connection, query: Query, which: Filter, speaker: str | None) -> Matching | None:
+    """What the query and the filter match, with the filters as words of the index. None matches nothing."""
     accounts = account_numbers(db, which.accounts)
     agents = agent_numbers(db, accounts, which.agent) if which.agent is not None else None
     if not accounts or agents == []:
-        return None, "", {}
+        return None
     required = [" OR ".join(fts(term) for term in alternatives) for alternatives in query.required]
-    match = f"{column} : ({' AND '.join(f'({part})' for part in required)})"
-    wanted = [[f"ac{number}" for number in accounts]]
+    match = " AND ".join(f"({part})" for part in required)
+    if speaker is not None:
+        match = f"{speaker} : ({match})"
+    wanted: list[list[str]] = []
     if agents is not None:
         wanted.append([f"ag{number}" for number in agents])
-    wanted += [[f"{prefix}{value}"] for prefix, value in (("di", which.direction), ("st", which.status)) if value]
+    elif len(accounts) < db.execute("SELECT count(*) FROM account").fetchone()[0]:
+        wanted.append([f"ac{number}" for number in accounts])
+    if which.direction is not None:
+        wanted.append([f"di{which.direction}"])
+    if which.status is not None:
+        wanted.append([f"st{which.status.replace('_', '')}"])
     if which.action is not None:
         wanted.append([f"ak{which.action}"])
-    # The index's tokeniser parts words at "_", so these are phrases of two words (st in progress).
     for words in wanted:
-        match += " AND filters : (" + " OR ".join(f'"{word}"' for word in words) + ")"
+        match += " AND (" + " OR ".join(f'"{FILTER}{word}"' for word in words) + ")"
     if which.phone is not None:
-        match += f' AND filters : "ph{which.phone[::-1]}" *'
-    unwanted = [word for word, allowed in (("test", which.include_tests), ("leg", which.include_legs)) if not allowed]
-    if unwanted:
-        match = f"({match}) NOT filters : ({' OR '.join(unwanted)})"
+        match += f' AND "{FILTER}ph{which.phone[::-1]}" *'
     if query.excluded:
-        match = f"({match}) NOT {ANYBODY} : ({' OR '.join(fts(term) for term in query.excluded)})"
+        match = f"({match}) NOT ({' OR '.join(fts(term) for term in query.excluded)})"
+    hidden = [word for word, allowed in (("test", which.include_tests), ("leg", which.include_legs)) if not allowed]
     parts, values = window_of(which)
-    return match, " AND ".join(part.replace("call.id", "words.rowid") for part in parts) or "1", values
+    return Matching(
+        match,
+        "(" + " OR ".join(f'"{FILTER}{word}"' for word in hidden) + ")" if hidden else None,
+        " AND ".join(part.replace("call.id", "words.rowid") for part in parts) or "1",
+        values,
+        (speaker,) if speaker is not None else SPOKEN,
+    )
 
 
 def fts(term: Term) -> str:
@@ -170,17 +312,11 @@ def close_words(db: sqlite3.Connection, word: str) -> tuple[str, ...]:
     return close(word, [other for (other,) in found])
 
 
-def occurrences_of(db: sqlite3.Connection, query: Query, which: Filter, column: str) -> list[Occurrence]:
+def occurrences_of(db: sqlite3.Connection, query: Query, which: Filter, speaker: str | None) -> list[Occurrence]:
     counted: list[Occurrence] = []
     for term in query.terms:
-        match, where, values = match_of(db, Query(((term,),)), which, column)
-        source = "words JOIN call ON call.id = words.rowid" if "call." in where else "words"
-        calls = (
-            db.execute(f"SELECT count(*) FROM {source} WHERE words MATCH :match AND {where}", values | {"match": match})
-            if match
-            else None
-        )
-        number = calls.fetchone()[0] if calls else 0
+        matching = match_of(db, Query(((term,),)), which, speaker)
+        number = matching.total(db) if matching else 0
         varies = len(term.tokens) == 1 and not number and may_vary(term.tokens[0])
         counted.append(Occurrence(" ".join(term.tokens), number, close_words(db, term.tokens[0]) if varies else ()))
     return counted
@@ -218,73 +354,87 @@ def encodable(text: str) -> bool:
 def newest_hits(
     db: sqlite3.Connection,
     query: Query,
-    speaker: str | None,
-    source: str,
-    values: dict[str, Any],
+    matching: Matching,
     total: int,
     limit: int,
+    known: int,
     after: SearchPosition | None,
 ) -> SearchPage:
-    beyond = "AND words.rowid < :key" if after else ""
-    found = db.execute(
-        f"SELECT words.rowid FROM {source} AND call.seq <= :known {beyond} ORDER BY words.rowid DESC LIMIT :limit",
-        values | {"key": after.key if after else 0, "limit": limit + 1},
-    ).fetchall()
+    found = matching.newest(db, "words.rowid", known, limit + 1, before=after.key if after else None)
     weights = [weighted(term, 1.0) for term in query.terms]
-    hits = hits_at(db, weights, [(0.0, key) for (key,) in found[:limit]], speaker)
-    return SearchPage(hits, total, ranked_all=True, more=len(found) > limit, known=values["known"])
+    hits = hits_at(db, weights, [(0.0, key) for (key,) in found[:limit]], matching.columns)
+    return SearchPage(hits, total, ranked_all=True, more=len(found) > limit, known=known)
 
 
 def most_relevant(
     db: sqlite3.Connection,
     query: Query,
-    speaker: str | None,
-    source: str,
-    values: dict[str, Any],
+    matching: Matching,
     total: int,
     limit: int,
+    known: int,
     after: SearchPosition | None,
 ) -> SearchPage:
-    said = f" || ' {TURN} ' || ".join(f"words.{column}" for column in ([speaker] if speaker else SPOKEN))
-    texts = [
-        (key, f" {text} ")
-        for key, text in db.execute(
-            f"SELECT words.rowid, {said} FROM {source} AND call.seq <= :known ORDER BY words.rowid DESC LIMIT {RANKED}",
-            values,
-        )
-    ]
+    said = f" || ' {TURN} ' || ".join(f"words.{column}" for column in matching.columns)
+    texts = [(key, f" {text} ") for key, text in matching.newest(db, f"words.rowid, {said}", known, RANKED)]
     weights = after.weights if after else tuple(weights_of(db, query.terms))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
     order = ranked(texts, terms)
     if after is not None:
         order = [place for place in order if place < (after.score, after.key)]
-    hits = hits_at(db, terms, order[:limit], speaker)
-    return SearchPage(hits, total, total <= RANKED, len(order) > limit, values["known"], weights)
+    hits = hits_at(db, terms, order[:limit], matching.columns)
+    return SearchPage(hits, total, total <= RANKED, len(order) > limit, known, weights)
 
 
 def weights_of(db: sqlite3.Connection, terms: Sequence[Term]) -> Iterator[float]:
     calls = min(COUNTED, db.execute("SELECT count(*) FROM (SELECT 1 FROM call LIMIT ?)", (COUNTED,)).fetchone()[0])
     for term in terms:
         found = db.execute(
-            "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)",
-            (f"{ANYBODY} : ({fts(term)})", COUNTED),
+            "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)", (fts(term), COUNTED)
         ).fetchone()[0]
         yield round(weight(found, max(calls, found)), 4)
 
 
 def hits_at(
-    db: sqlite3.Connection,
-    terms: Sequence[Weighted],
-    places: Sequence[tuple[float, int]],
-    speaker: str | None,
+    db: sqlite3.Connection, terms: Sequence[Weighted], places: Sequence[tuple[float, int]], columns: Sequence[str]
 ) -> list[Hit]:
-    hits: list[Hit] = []
-    for score, key in places:
-        row = db.execute(f"SELECT {ROW} FROM {FROM} WHERE call.id = ?", (key,)).fetchone()
-        call = unpacked(db.execute("SELECT body FROM content WHERE id = ?", (key,)).fetchone()[0])
-        spoken = [turn for turn in call.turns if speaker is None or turn.speaker == speaker]
-        index = best_turn([f" {' '.join(tokens(turn.text))} " for turn in spoken], terms)
-        n = spoken[index].n
-        before, after = call.turns[n - 2] if n > 1 else None, call.turns[n] if n < len(call.turns) else None
-        hits.append(Hit(row_of(row), call.turns[n - 1], before, after, score))
-    return hits
+    keys = [key for _, key in places]
+    chosen = f"IN ({places_for(keys)})"
+    rows = {row[0]: row_of(row) for row in db.execute(f"SELECT {ROW} FROM {FROM} WHERE call.id {chosen}", keys)}
+    texts = {
+        key: said
+        for key, *said in db.execute(f"SELECT rowid, {', '.join(columns)} FROM words WHERE rowid {chosen}", keys)
+    }
+    return [hit_at(db, terms, score, rows[key], dict(zip(columns, texts[key], strict=True))) for score, key in places]
+
+
+def hit_at(db: sqlite3.Connection, terms: Sequence[Weighted], score: float, row: Row, texts: Mapping[str, str]) -> Hit:
+    """The call with the turn that answers best, told from the index's own text; no part is read that is not needed."""
+    candidates = {speaker: best for speaker, text in texts.items() if (best := best_in(text, terms)) is not None}
+    first = min((best.rank for best in candidates.values()), default=None)
+    position = min(
+        (position_of(db, row.key, speaker, best.turn) for speaker, best in candidates.items() if best.rank == first),
+        default=1,
+    )
+    begin = max(1, position - 1)
+    near = turns_between(db, row.key, begin, position + 1)
+    at = position - begin
+    return Hit(row, near[at], near[0] if at else None, near[at + 1] if at + 1 < len(near) else None, score)
+
+
+def position_of(db: sqlite3.Connection, key: int, speaker: str, index: int) -> int:
+    """Which turn of the call (from 1) is the speaker's turn of this index (from 0)."""
+    number, before, body = db.execute(
+        f"SELECT n, {speaker}, body FROM part WHERE call = ? AND n ="
+        f" (SELECT max(n) FROM part WHERE call = ? AND {speaker} <= ?)",
+        (key, key, index),
+    ).fetchone()
+    own = (place for place, turn in enumerate(turns_of(unpacked(body)), 1) if turn.speaker == speaker)
+    return number * PART + next(itertools.islice(own, index - before, None))
+
+
+def turns_between(db: sqlite3.Connection, key: int, first: int, last: int | None) -> list[Turn]:
+    """The turns from `first` to `last`, or to the end."""
+    turns = [turn for part in part_bodies(db, key, first, last) for turn in turns_of(part)]
+    skipped = part_at(first) * PART
+    return turns[first - 1 - skipped : None if last is None else last - skipped]

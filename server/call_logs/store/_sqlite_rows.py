@@ -1,30 +1,33 @@
-"""A call in SQLite's tables and index, in and out; see `sqlite` for the tables."""
+"""A call in SQLite's tables, in and out; see `sqlite` for the tables and `_sqlite_index` for the full-text index."""
 
-import hashlib
 import math
 import sqlite3
-import zlib
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from call_logs.model import ActionKind, Call, Direction, Status, merged
-from call_logs.store import (
-    Marks,
-    Row,
-    Saved,
+from call_logs.model import Spoken as SpokenTurns
+from call_logs.store import Marks, Row, Saved
+from call_logs.store._sqlite_index import DAY, SLOTS, SPOKEN, Index, Known, filter_words
+from call_logs.store.parts import (
+    PART,
+    digest_of_call,
+    digest_of_turns,
+    head_json,
+    head_of,
+    packed,
+    part_at,
+    parts_of,
+    turns_json,
+    turns_of,
+    unpacked,
 )
-from call_logs.store.forms import vocabulary
-from call_logs.store.words import TOKENISER_VERSION, TURN, tokens
 
 OVER, TOLD = 1, 2
 """How settled a call is: over, and over with transcript or summary."""
-
-SLOTS = 256
-"""Calls that can begin in the same second before keys spill into the next one."""
-
-SPOKEN = ("customer", "agent", "system", "unknown")
-"""The index has a column for each speaker, by the speaker's name."""
 
 ROW = """
     call.id, account.name, account.provider, call.vendor_id, call.started_ms, call.duration, call.direction,
@@ -33,102 +36,241 @@ ROW = """
 
 FROM = "call JOIN account ON account.id = call.account LEFT JOIN agent ON agent.id = call.agent"
 
+UNCONNECTED = frozenset({Status.BUSY, Status.FAILED, Status.NO_ANSWER, Status.CANCELED, Status.REJECTED})
+"""What never was a conversation."""
 
-def save_call(db: sqlite3.Connection, account: int, read: Call, saved: Saved) -> None:
-    held = db.execute(
-        """SELECT call.id, call.seq, call.hash, content.body FROM call JOIN content ON content.id = call.id
-           WHERE account = ? AND vendor_id = ?""",
-        (account, read.vendor_call_id),
-    ).fetchone()
-    call = merged(unpacked(held[3]), read) if held else read
-    packed = call.model_dump_json(exclude_defaults=True).encode()
-    digest = hashlib.blake2b(packed, digest_size=16).digest()
-    saved.ids.append(call.id)
-    if held and held[2] == digest:
-        saved.same += 1
-        if settled_stage(call) < TOLD:
-            db.execute("UPDATE call SET read_ms = ? WHERE id = ?", (to_ms(datetime.now(UTC)), held[0]))
-        return
-    if held:
-        saved.changed += 1
-        seq = held[1]
-        delete_call(db, held[0])
-    else:
-        saved.new += 1
-        db.execute("UPDATE setting SET value = value + 1 WHERE name = 'seq'")
-        seq = int(db.execute("SELECT value FROM setting WHERE name = 'seq'").fetchone()[0])
-    second = int(call.started_at.timestamp() // 1)
-    key = held[0] if held and held[0] // SLOTS == second else free_key(db, second)
-    insert_call(db, key, seq, account, call, packed, digest)
+_CALL = (
+    "id, seq, account, vendor_id, parent, leg, test, agent, started_ms, duration, direction, status, answered,"
+    " from_number, to_number, from_tail, to_tail, end_reason, turns, timed, actions, hash, said, settled, read_ms"
+)
+_PLACES = ", ".join("?" * (_CALL.count(",") + 1))
+_COUNTED = """INSERT INTO tally VALUES(?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT(account, day, test, leg, silent, unconnected) DO UPDATE SET calls = calls + excluded.calls"""
 
 
-def insert_call(
-    db: sqlite3.Connection, key: int, seq: int, account: int, call: Call, packed: bytes, digest: bytes
-) -> None:
-    leg = int(
-        call.parent_id is not None
-        and db.execute("SELECT 1 FROM call WHERE account = ? AND vendor_id = ?", (account, call.parent_id)).fetchone()
-        is not None
-    )
-    kinds = list(dict.fromkeys(action.kind for action in call.actions))
-    agent = agent_number(db, account, call)
-    db.execute(
-        f"INSERT INTO call VALUES({places_for(range(23))})",
-        (
+class _Held(NamedTuple):
+    """What the tables say of a call that is held, but its turns and its head."""
+
+    key: int
+    seq: int
+    digest: bytes
+    said: bytes
+    turns: int
+    timed: int
+    settled: int
+    test: int
+    leg: int
+    status: str
+    agent: int | None
+    head: bytes
+
+
+class Page:
+    """What one transaction writes of an account's calls. Counters are read once and written once, by `finish`."""
+
+    def __init__(self, db: sqlite3.Connection, account: int, known: Known) -> None:
+        """Within a transaction that has begun. `known`: the words that the vocabulary holds for sure."""
+        self.saved = Saved()
+        self._db = db
+        self._account = account
+        self._index = Index(db, known)
+        self._seq = self._first = _number(db, "seq")
+        self._now = round(time.time() * 1000)
+        self._agents: dict[str, tuple[int, str | None]] = {}
+        self._tally: Counter[tuple[int, ...]] = Counter()
+        self._handled: Counter[int] = Counter()
+
+    def save(self, read: Call) -> None:
+        """Keep a call: new, merged with the one held, or left alone."""
+        held = self._held(read.vendor_call_id)
+        head = head_json(read)
+        # One part's JSON is kept until it is written; that of a longer call is made twice instead.
+        jsons = [turns_json(read.turns)] if 0 < len(read.turns) <= PART else None
+        said = digest_of_turns(jsons if jsons is not None else map(turns_json, parts_of(read.turns)))
+        digest = digest_of_call(head, said)
+        self.saved.ids.append(read.id)
+        call, stays = read, False
+        if held is not None and held.digest != digest:
+            spoken = SpokenTurns(held.turns, bool(held.timed))
+            call, stays = merged(head_of(unpacked(held.head)), spoken, read)
+            head, said = head_json(call), held.said if stays else said
+            digest = digest_of_call(head, said)
+        if held is None:
+            self._insert(call, head, jsons, said, digest)
+        elif held.digest == digest:
+            self.saved.same += 1
+            if held.settled < TOLD:
+                self._db.execute("UPDATE call SET read_ms = ? WHERE id = ?", (self._now, held.key))
+        else:
+            self._change(held, call, head, None if stays or held.said == said else (jsons, said), digest)
+
+    def finish(self) -> None:
+        """Write the counters."""
+        if self._seq != self._first:
+            self._db.execute("UPDATE setting SET value = ? WHERE name = 'seq'", (self._seq,))
+        if self.saved.new or self.saved.changed:
+            self._db.execute("UPDATE setting SET value = value + 1 WHERE name = 'changes'")
+        self._db.executemany(_COUNTED, [(*place, number) for place, number in self._tally.items() if number])
+        self._db.executemany(
+            "UPDATE agent SET calls = calls + ? WHERE id = ?",
+            [(number, agent) for agent, number in self._handled.items() if number],
+        )
+
+    def _held(self, vendor_id: str) -> _Held | None:
+        row = self._db.execute(
+            """SELECT call.id, seq, hash, said, turns, timed, settled, test, leg, status, agent, content.head
+               FROM call JOIN content ON content.id = call.id WHERE account = ? AND vendor_id = ?""",
+            (self._account, vendor_id),
+        ).fetchone()
+        return _Held(*row) if row else None
+
+    def _insert(self, call: Call, head: bytes, jsons: list[bytes] | None, said: bytes, digest: bytes) -> None:
+        self.saved.new += 1
+        self._seq += 1
+        key = free_key(self._db, second_of(call))
+        row = self._row(key, self._seq, call, digest, said, SpokenTurns.of(call.turns))
+        self._db.execute(f"INSERT INTO call({_CALL}) VALUES({_PLACES})", row)
+        self._db.execute("INSERT INTO content VALUES(?, ?)", (key, packed(head)))
+        self._keep_turns(key, call, jsons)
+        self._keep_actions(key, call)
+        leg, agent = row[5], row[7]
+        self._index.add(key, call.turns, filter_words(self._account, agent, call, leg=leg))
+        self._count(key, call.is_test, leg, call.status, not call.turns, agent, 1)
+        self._mark_legs(call.vendor_call_id)
+
+    def _change(
+        self, held: _Held, call: Call, head: bytes, turns: tuple[list[bytes] | None, bytes] | None, digest: bytes
+    ) -> None:
+        self.saved.changed += 1
+        self._count(held.key, held.test, held.leg, held.status, not held.turns, held.agent, -1)
+        key, second = held.key, second_of(call)
+        if key // SLOTS != second:
+            key = free_key(self._db, second)
+            self._move(held.key, key)
+        spoken = SpokenTurns.of(call.turns) if turns else SpokenTurns(held.turns, bool(held.timed))
+        row = self._row(key, held.seq, call, digest, turns[1] if turns else held.said, spoken)
+        self._db.execute(f"UPDATE call SET ({_CALL}) = ({_PLACES}) WHERE id = ?", (*row, key))
+        self._db.execute("UPDATE content SET head = ? WHERE id = ?", (packed(head), key))
+        self._db.execute("DELETE FROM action WHERE call = ?", (key,))
+        self._keep_actions(key, call)
+        leg, agent = row[5], row[7]
+        words = filter_words(self._account, agent, call, leg=leg)
+        if turns:
+            self._db.execute("DELETE FROM part WHERE call = ?", (key,))
+            self._keep_turns(key, call, turns[0])
+            self._index.replace(key, call.turns, words)
+        else:
+            self._index.refilter(key, words)
+        self._count(key, call.is_test, leg, call.status, not spoken.count, agent, 1)
+        self._mark_legs(call.vendor_call_id)
+
+    def _row(self, key: int, seq: int, call: Call, digest: bytes, said: bytes, spoken: SpokenTurns) -> tuple[Any, ...]:
+        return (
             key,
             seq,
-            account,
+            self._account,
             call.vendor_call_id,
             call.parent_id,
-            leg,
+            self._is_leg(call),
             int(call.is_test),
-            agent,
+            self._agent(call),
             to_ms(call.started_at),
             call.duration_seconds,
-            call.direction,
-            call.status,
+            call.direction.value,
+            call.status.value,
             int(call.was_answered),
             call.from_number,
             call.to_number,
             tail_of(call.from_number),
             tail_of(call.to_number),
             call.end_reason,
-            len(call.turns),
-            " ".join(kinds),
+            spoken.count,
+            int(spoken.timed),
+            " ".join(dict.fromkeys(action.kind.value for action in call.actions)),
             digest,
-            settled_stage(call),
-            to_ms(datetime.now(UTC)),
-        ),
-    )
-    db.execute("INSERT INTO content VALUES(?, ?)", (key, zlib.compress(packed, 6)))
-    db.executemany(
-        "INSERT INTO action VALUES(?, ?, ?, ?)",
-        [(key, n, action.kind, action.name) for n, action in enumerate(call.actions)],
-    )
-    index_call(db, key, account, agent, call, leg=bool(leg))
-    mark_legs(db, account, call.vendor_call_id)
+            said,
+            TOLD if call.is_final and (spoken.count or call.summary) else OVER if call.is_final else 0,
+            self._now,
+        )
+
+    def _keep_turns(self, key: int, call: Call, jsons: list[bytes] | None) -> None:
+        before: Counter[str] = Counter()
+        for n, part in enumerate(parts_of(call.turns)):
+            json = jsons[n] if jsons else turns_json(part)
+            self._db.execute(
+                "INSERT INTO part VALUES(?, ?, ?, ?, ?, ?, ?)",
+                (key, n, *(before[speaker] for speaker in SPOKEN), packed(json)),
+            )
+            before.update(turn.speaker.value for turn in part)
+
+    def _keep_actions(self, key: int, call: Call) -> None:
+        if call.actions:
+            self._db.executemany(
+                "INSERT INTO action VALUES(?, ?, ?, ?)",
+                [(key, n, action.kind.value, action.name) for n, action in enumerate(call.actions)],
+            )
+
+    def _move(self, key: int, to: int) -> None:
+        """The start was corrected: the same call under another key."""
+        self._db.execute("PRAGMA defer_foreign_keys = ON")
+        for table, column in (("call", "id"), ("content", "id"), ("part", "call"), ("action", "call")):
+            self._db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (to, key))
+        self._index.move(key, to)
+
+    def _is_leg(self, call: Call) -> int:
+        if call.parent_id is None:
+            return 0
+        parent = self._db.execute(
+            "SELECT 1 FROM call WHERE account = ? AND vendor_id = ? AND vendor_id <> ?",
+            (self._account, call.parent_id, call.vendor_call_id),
+        )
+        return int(parent.fetchone() is not None)
+
+    def _mark_legs(self, vendor_id: str) -> None:
+        """Calls that were here before their parent become its legs."""
+        found = self._db.execute(
+            "SELECT id, test, status, turns FROM call"
+            " WHERE account = :account AND parent = :id AND vendor_id <> :id AND leg = 0",
+            {"account": self._account, "id": vendor_id},
+        )
+        for key, test, status, turns in found.fetchall():
+            self._db.execute("UPDATE call SET leg = 1 WHERE id = ?", (key,))
+            self._index.mark_leg(key)
+            self._count(key, test, 0, status, not turns, None, -1)
+            self._count(key, test, 1, status, not turns, None, 1)
+
+    def _agent(self, call: Call) -> int | None:
+        if call.agent_id is None:
+            return None
+        if call.agent_id not in self._agents:
+            found = self._db.execute(
+                "SELECT id, name FROM agent WHERE account = ? AND vendor_id = ?", (self._account, call.agent_id)
+            ).fetchone()
+            if found is None:
+                found = self._db.execute(
+                    "INSERT INTO agent(account, vendor_id, name) VALUES(?, ?, ?) RETURNING id, name",
+                    (self._account, call.agent_id, call.agent_name),
+                ).fetchone()
+            self._agents[call.agent_id] = found
+        number, name = self._agents[call.agent_id]
+        if call.agent_name not in (None, name):
+            self._db.execute("UPDATE agent SET name = ? WHERE id = ?", (call.agent_name, number))
+            self._agents[call.agent_id] = (number, call.agent_name)
+        return number
+
+    def _count(self, key: int, test: int, leg: int, status: str, silent: bool, agent: int | None, by: int) -> None:
+        unconnected = int(status in UNCONNECTED)
+        self._tally[self._account, key // DAY, int(test), leg, int(silent), unconnected] += by
+        if agent is not None:
+            self._handled[agent] += by
 
 
-def settled_stage(call: Call) -> int:
-    return TOLD if call.is_final and call.is_told else OVER if call.is_final else 0
+def _number(db: sqlite3.Connection, name: str) -> int:
+    return int(db.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()[0])
 
 
-def mark_legs(db: sqlite3.Connection, account: int, vendor_id: str) -> None:
-    """Calls that were here before their parent become its legs."""
-    found = db.execute(
-        "SELECT id FROM call WHERE account = :account AND parent = :id AND vendor_id <> :id AND leg = 0",
-        {"account": account, "id": vendor_id},
-    )
-    for (key,) in found.fetchall():
-        db.execute("UPDATE call SET leg = 1 WHERE id = ?", (key,))
-        db.execute("UPDATE words SET filters = filters || ' leg' WHERE rowid = ?", (key,))
-
-
-def delete_call(db: sqlite3.Connection, key: int) -> None:
-    db.execute("DELETE FROM words WHERE rowid = ?", (key,))
-    db.execute("DELETE FROM action WHERE call = ?", (key,))
-    db.execute("DELETE FROM content WHERE id = ?", (key,))
-    db.execute("DELETE FROM call WHERE id = ?", (key,))
+def second_of(call: Call) -> int:
+    return int(call.started_at.timestamp() // 1)
 
 
 def free_key(db: sqlite3.Connection, second: int) -> int:
@@ -142,54 +284,20 @@ def free_key(db: sqlite3.Connection, second: int) -> int:
     ).fetchone()[0]
 
 
-def agent_number(db: sqlite3.Connection, account: int, call: Call) -> int | None:
-    if call.agent_id is None:
-        return None
-    db.execute(
-        """INSERT INTO agent(account, vendor_id, name) VALUES(?, ?, ?)
-           ON CONFLICT(account, vendor_id) DO UPDATE SET name = coalesce(excluded.name, name)""",
-        (account, call.agent_id, call.agent_name),
-    )
-    return db.execute("SELECT id FROM agent WHERE account = ? AND vendor_id = ?", (account, call.agent_id)).fetchone()[
-        0
-    ]
+def whole_call(db: sqlite3.Connection, key: int, head: bytes) -> Call:
+    """The call with all its turns."""
+    call = head_of(unpacked(head))
+    turns = tuple(turn for part in part_bodies(db, key) for turn in turns_of(part))
+    return call.model_copy(update={"turns": turns}) if turns else call
 
 
-def index_call(db: sqlite3.Connection, key: int, account: int, agent: int | None, call: Call, *, leg: bool) -> None:
-    said = said_by_speaker(call)
-    db.execute(
-        f"INSERT INTO words(rowid, {', '.join(SPOKEN)}, filters) VALUES(?, {places_for(SPOKEN)}, ?)",
-        (key, *said, filter_words(account, agent, call, leg=leg)),
-    )
-    db.executemany("INSERT OR IGNORE INTO vocabulary VALUES(?, ?, ?)", vocabulary(set(" ".join(said).split())))
-
-
-def index_again(db: sqlite3.Connection) -> None:
-    """Build the index anew from what is kept, by the tokeniser of now."""
-    db.execute("DELETE FROM words")
+def part_bodies(db: sqlite3.Connection, key: int, first: int = 1, last: int | None = None) -> Iterator[bytes]:
+    """The JSON of the parts that hold the turns from `first` to `last`."""
     found = db.execute(
-        "SELECT call.id, account, agent, leg, body FROM call JOIN content ON content.id = call.id ORDER BY call.id"
+        "SELECT body FROM part WHERE call = ? AND n BETWEEN ? AND ? ORDER BY n",
+        (key, part_at(first), part_at(last) if last is not None else 1 << 40),
     )
-    for key, account, agent, leg, body in found:
-        index_call(db, key, account, agent, unpacked(body), leg=bool(leg))
-    db.execute("UPDATE setting SET value = ? WHERE name = 'tokeniser'", (str(TOKENISER_VERSION),))
-
-
-def said_by_speaker(call: Call) -> list[str]:
-    """The turns' words by speaker, parted by the turn token."""
-    columns: dict[str, list[str]] = {speaker: [] for speaker in SPOKEN}
-    for turn in call.turns:
-        columns[turn.speaker].append(" ".join(tokens(turn.text)))
-    return [f" {TURN} ".join(said) for said in columns.values()]
-
-
-def filter_words(account: int, agent: int | None, call: Call, *, leg: bool) -> str:
-    words = [f"ac{account}", f"di{call.direction}", f"st{call.status}"]
-    words += [f"ag{agent}"] if agent is not None else []
-    words += [f"ak{kind}" for kind in {action.kind for action in call.actions}]
-    words += [f"ph{tail}" for tail in (tail_of(call.from_number), tail_of(call.to_number)) if tail]
-    words += [word for word, holds in (("test", call.is_test), ("leg", leg)) if holds]
-    return " ".join(words)
+    return (unpacked(body) for (body,) in found)
 
 
 def tail_of(number: str | None) -> str | None:
@@ -197,10 +305,6 @@ def tail_of(number: str | None) -> str | None:
     from call_logs.phones import digits  # noqa: PLC0415 - only writes and callers' histories need it
 
     return digits(number)[::-1] or None if number else None
-
-
-def unpacked(body: bytes) -> Call:
-    return Call.model_validate_json(zlib.decompress(body))
 
 
 def row_of(row: tuple[Any, ...]) -> Row:

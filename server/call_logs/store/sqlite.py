@@ -39,10 +39,9 @@ from call_logs.store import (
     Unreadable,
     Unsettled,
 )
+from call_logs.store._sqlite_index import Known, build_step, create, is_behind, progress, to_build
 from call_logs.store._sqlite_queries import (
-    ANYBODY,
     DIMENSIONS,
-    UNCONNECTED,
     account_numbers,
     among,
     encodable,
@@ -53,6 +52,9 @@ from call_logs.store._sqlite_queries import (
     newest_hits,
     occurrences_of,
     shaper,
+    silent_calls,
+    total_of,
+    turns_between,
     where_of,
 )
 from call_logs.store._sqlite_rows import (
@@ -61,23 +63,26 @@ from call_logs.store._sqlite_rows import (
     ROW,
     SLOTS,
     TOLD,
-    index_again,
+    Page,
     key_moment,
     marks_of,
     moment_of,
     places_for,
     row_of,
-    save_call,
     tail_of,
     to_ms,
     to_ms_after,
-    unpacked,
+    whole_call,
 )
+from call_logs.store.parts import fingerprint_of, head_of, unpacked
 from call_logs.store.query import Query
 from call_logs.store.words import TOKENISER_VERSION
 
 BUSY_SECONDS = 15.0
 """How long a connection waits for another process."""
+
+MOST_PAUSE_SECONDS = 0.25
+"""How long the building of an index stands back between two of its steps, at most."""
 
 _WALKED = 1000
 """More calls than this are not sorted for a page of them, but read in the list's order until the page is full."""
@@ -85,20 +90,21 @@ _WALKED = 1000
 MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE setting(name TEXT PRIMARY KEY, value TEXT NOT NULL);
+    INSERT INTO setting VALUES('seq', '0'), ('changes', '0'), ('vocabulary', '0');
     CREATE TABLE account(
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, provider TEXT NOT NULL,
         state TEXT NOT NULL DEFAULT '', problem TEXT, next_step TEXT, last_synced_ms INTEGER,
         high_ms INTEGER, low_ms INTEGER, resume TEXT, tenant TEXT NOT NULL DEFAULT '', scope TEXT NOT NULL DEFAULT '');
     CREATE TABLE agent(
         id INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES account(id), vendor_id TEXT NOT NULL, name TEXT,
-        UNIQUE(account, vendor_id));
+        calls INTEGER NOT NULL DEFAULT 0, UNIQUE(account, vendor_id));
     CREATE TABLE call(
         id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, account INTEGER NOT NULL REFERENCES account(id),
         vendor_id TEXT NOT NULL, parent TEXT, leg INTEGER NOT NULL DEFAULT 0, test INTEGER NOT NULL DEFAULT 0,
         agent INTEGER REFERENCES agent(id), started_ms INTEGER NOT NULL, duration REAL, direction TEXT NOT NULL,
         status TEXT NOT NULL, answered INTEGER NOT NULL, from_number TEXT, to_number TEXT, from_tail TEXT, to_tail TEXT,
-        end_reason TEXT, turns INTEGER NOT NULL, actions TEXT NOT NULL, hash BLOB NOT NULL,
-        settled INTEGER NOT NULL, read_ms INTEGER NOT NULL);
+        end_reason TEXT, turns INTEGER NOT NULL, timed INTEGER NOT NULL, actions TEXT NOT NULL, hash BLOB NOT NULL,
+        said BLOB NOT NULL, settled INTEGER NOT NULL, read_ms INTEGER NOT NULL);
     CREATE INDEX call_unsettled ON call(account, id, settled, read_ms) WHERE settled < 2;
     CREATE UNIQUE INDEX call_source ON call(account, vendor_id);
     CREATE INDEX call_account ON call(account, id);
@@ -111,19 +117,27 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX call_duration ON call(coalesce(duration, 0), id);
     CREATE INDEX call_parent ON call(account, parent) WHERE parent IS NOT NULL;
     CREATE INDEX call_silent ON call(account, id) WHERE turns = 0;
-    CREATE TABLE content(id INTEGER PRIMARY KEY REFERENCES call(id), body BLOB NOT NULL);
+    CREATE TABLE content(id INTEGER PRIMARY KEY REFERENCES call(id), head BLOB NOT NULL);
+    CREATE TABLE part(
+        call INTEGER NOT NULL REFERENCES call(id), n INTEGER NOT NULL, customer INTEGER NOT NULL,
+        agent INTEGER NOT NULL, system INTEGER NOT NULL, unknown INTEGER NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY(call, n));
     CREATE TABLE action(
         call INTEGER NOT NULL REFERENCES call(id), n INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
         PRIMARY KEY(call, n)) WITHOUT ROWID;
+    CREATE TABLE tally(
+        account INTEGER NOT NULL, day INTEGER NOT NULL, test INTEGER NOT NULL, leg INTEGER NOT NULL,
+        silent INTEGER NOT NULL, unconnected INTEGER NOT NULL, calls INTEGER NOT NULL,
+        PRIMARY KEY(account, day, test, leg, silent, unconnected)) WITHOUT ROWID;
     CREATE TABLE unreadable(
         account INTEGER NOT NULL REFERENCES account(id), vendor_id TEXT NOT NULL, fields TEXT NOT NULL,
         seen_ms INTEGER NOT NULL, PRIMARY KEY(account, vendor_id)) WITHOUT ROWID;
-    CREATE TABLE vocabulary(
-        word TEXT NOT NULL, language TEXT NOT NULL, stem TEXT NOT NULL, PRIMARY KEY(word, language)) WITHOUT ROWID;
-    CREATE INDEX vocabulary_stem ON vocabulary(language, stem);
-    CREATE VIRTUAL TABLE words USING fts5(customer, agent, system, unknown, filters, tokenize='ascii');
+    CREATE TABLE note(name TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE stale(call INTEGER PRIMARY KEY);
     """,
 )
+"""`part`: 512 turns, with how many of each speaker's stand before them. `tally`: calls by UTC day (their key by `DAY`),
+so that what every answer asks costs no walk over all calls. `stale`: see `_sqlite_index`, which has the other tables."""
 
 _ACCOUNT = "id, name, provider, state, problem, next_step, last_synced_ms, high_ms, low_ms, resume"
 _OURS = {"setting", "account", "call"}
@@ -142,9 +156,11 @@ class SQLiteStore(Store):
         self._lending = threading.Lock()
         self._writing = threading.RLock()
         self._closed = False
+        self._known = Known()
+        self._leading = _Alone(self._path.with_name(f"{self._path.name}-lead"))
         try:
             with _told(self._path):
-                self._create_file()
+                create_file(self._path)
             self._migrate()
         except StoreError:
             self.close()
@@ -157,14 +173,9 @@ class SQLiteStore(Store):
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+        self._leading.close()
 
     # -- the file -----------------------------------------------------------------------------------------------
-
-    def _create_file(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.suppress(FileExistsError):
-            # Before SQLite does: the journals then inherit the mode.
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -223,7 +234,7 @@ class SQLiteStore(Store):
                     f"This Python's SQLite ({sqlite3.sqlite_version}) has no FTS5 full-text search. "
                     "Use a Python from python.org or your system's packages."
                 ) from error
-            current = self._version(connection) == len(MIGRATIONS) and self._tokeniser(connection) == TOKENISER_VERSION
+            current = self._version(connection) == len(MIGRATIONS)
         if current:
             return
         with self._transaction() as db:
@@ -236,11 +247,10 @@ class SQLiteStore(Store):
             for migration in MIGRATIONS[version:]:
                 for statement in migration.split(";"):
                     db.execute(statement)
-            db.execute("INSERT OR IGNORE INTO setting VALUES('tokeniser', ?)", (str(TOKENISER_VERSION),))
-            db.execute("INSERT OR IGNORE INTO setting VALUES('seq', '0')")
+            if version == 0:
+                create(db, "", TOKENISER_VERSION)
+                db.execute("INSERT INTO setting VALUES('tokeniser', ?)", (str(TOKENISER_VERSION),))
             db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-            if self._tokeniser(db) != TOKENISER_VERSION:
-                index_again(db)
 
     def _version(self, connection: sqlite3.Connection) -> int:
         """The number of migrations that were run. Raises `StoreError` for another program's database."""
@@ -250,10 +260,6 @@ class SQLiteStore(Store):
                 f"The database {self._path} belongs to another program. Point CALL_LOGS_DATABASE at another file."
             )
         return connection.execute("PRAGMA user_version").fetchone()[0]
-
-    @staticmethod
-    def _tokeniser(connection: sqlite3.Connection) -> int:
-        return int(connection.execute("SELECT value FROM setting WHERE name = 'tokeniser'").fetchone()[0])
 
     # -- accounts -----------------------------------------------------------------------------------------------
 
@@ -311,11 +317,14 @@ class SQLiteStore(Store):
                 if name not in found:
                     continue
                 number, _, provider, state, problem, next_step, synced, *marks = found[name]
-                calls, oldest, newest = db.execute(
-                    "SELECT count(*), min(id), max(id) FROM call WHERE account = ?", (number,)
+                calls, silent, oldest, newest, bad = db.execute(
+                    """SELECT coalesce(sum(calls), 0), coalesce(sum(calls * silent), 0),
+                       (SELECT min(id) FROM call WHERE account = :number),
+                       (SELECT max(id) FROM call WHERE account = :number),
+                       (SELECT count(*) FROM unreadable WHERE account = :number)
+                       FROM tally WHERE account = :number""",
+                    {"number": number},
                 ).fetchone()
-                silent = db.execute("SELECT count(*) FROM call WHERE account = ? AND turns = 0", (number,)).fetchone()
-                bad = db.execute("SELECT count(*) FROM unreadable WHERE account = ?", (number,)).fetchone()
                 rows.append(
                     AccountRow(
                         name,
@@ -326,10 +335,10 @@ class SQLiteStore(Store):
                         moment_of(synced),
                         marks_of(tuple(marks)),
                         calls,
-                        calls - silent[0],
+                        calls - silent,
                         key_moment(oldest),
                         key_moment(newest),
-                        bad[0],
+                        bad,
                     )
                 )
         return rows
@@ -338,9 +347,9 @@ class SQLiteStore(Store):
         """See `Store.agents`."""
         with self._reading() as db:
             found = db.execute(
-                f"""SELECT account.name, agent.vendor_id, agent.name, count(call.id) AS calls
-                    FROM agent JOIN account ON account.id = agent.account LEFT JOIN call ON call.agent = agent.id
-                    WHERE account.name IN ({places_for(names)}) GROUP BY agent.id ORDER BY calls DESC, agent.name""",
+                f"""SELECT account.name, agent.vendor_id, agent.name, agent.calls
+                    FROM agent JOIN account ON account.id = agent.account
+                    WHERE account.name IN ({places_for(names)}) ORDER BY agent.calls DESC, agent.name""",
                 tuple(names),
             )
             return [AgentRow(*row) for row in found]
@@ -355,14 +364,15 @@ class SQLiteStore(Store):
         unreadable: Sequence[Unreadable] = (),
     ) -> Saved:
         """See `Store.save_page`."""
-        saved = Saved()
         with self._transaction() as db:
             number = db.execute("SELECT id FROM account WHERE name = ?", (account,)).fetchone()
             if number is None:
                 raise StoreError(f"The account {account} is not open in this database.")
+            page = Page(db, number[0], self._known)
             # Oldest first: the index flushes its buffer whenever a row id does not grow.
             for call in sorted(calls, key=lambda call: call.started_at):
-                save_call(db, number[0], call, saved)
+                page.save(call)
+            page.finish()
             db.executemany(
                 "DELETE FROM unreadable WHERE account = ? AND vendor_id = ?",
                 [(number[0], call.vendor_call_id) for call in calls],
@@ -377,29 +387,37 @@ class SQLiteStore(Store):
                     "UPDATE account SET high_ms = ?, low_ms = ?, resume = ? WHERE id = ?",
                     (to_ms(marks.high), to_ms_after(marks.low), marks.resume, number[0]),
                 )
-        return saved
+        self._known.kept()
+        return page.saved
 
     # -- one call -----------------------------------------------------------------------------------------------
 
     def call(self, accounts: Sequence[str], call_id: str) -> Call | None:
         """See `Store.call`."""
-        account, _, vendor_id = call_id.partition("/")
-        if account not in accounts or not encodable(vendor_id):
-            return None
         with self._reading() as db:
-            row = db.execute(
-                """SELECT content.body FROM call JOIN account ON account.id = call.account
-                   JOIN content ON content.id = call.id WHERE account.name = ? AND call.vendor_id = ?""",
-                (account, vendor_id),
-            ).fetchone()
-        return unpacked(row[0]) if row else None
+            held = self._head(db, accounts, call_id)
+            return whole_call(db, held[0], held[1]) if held else None
 
     def excerpt(self, accounts: Sequence[str], call_id: str, first: int = 1, last: int | None = None) -> Excerpt | None:
         """See `Store.excerpt`."""
-        call = self.call(accounts, call_id)
-        return (
-            Excerpt(call.model_copy(update={"turns": call.turns[first - 1 : last]}), len(call.turns)) if call else None
-        )
+        with self._reading() as db:
+            held = self._head(db, accounts, call_id)
+            if held is None:
+                return None
+            turns = turns_between(db, held[0], max(1, first), last)
+            return Excerpt(head_of(unpacked(held[1])).model_copy(update={"turns": tuple(turns)}), held[2])
+
+    @staticmethod
+    def _head(db: sqlite3.Connection, accounts: Sequence[str], call_id: str) -> tuple[int, bytes, int] | None:
+        """(key, head, number of turns) of the call, if it is one of these accounts'."""
+        account, _, vendor_id = call_id.partition("/")
+        if account not in accounts or not encodable(vendor_id):
+            return None
+        return db.execute(
+            """SELECT call.id, content.head, call.turns FROM call JOIN account ON account.id = call.account
+               JOIN content ON content.id = call.id WHERE account.name = ? AND call.vendor_id = ?""",
+            (account, vendor_id),
+        ).fetchone()
 
     def legs(self, call: Call) -> list[Row]:
         """See `Store.legs`."""
@@ -439,7 +457,7 @@ class SQLiteStore(Store):
         """See `Store.list_calls`."""
         with self._reading() as db:
             where, values = where_of(db, which)
-            total = db.execute(f"SELECT count(*) FROM call WHERE {where}", values).fetchone()[0]
+            total = total_of(db, which, where, values)
             if total > _WALKED and (len(which.accounts) > 1 or sort == "longest"):
                 where, values = where_of(db, which, walked=True)
             order, beyond = {
@@ -461,8 +479,8 @@ class SQLiteStore(Store):
     def summaries(self, keys: Sequence[int]) -> dict[int, str]:
         """See `Store.summaries`."""
         with self._reading() as db:
-            found = db.execute(f"SELECT id, body FROM content WHERE id IN ({places_for(keys)})", tuple(keys)).fetchall()
-        return {key: summary for key, body in found if (summary := unpacked(body).summary)}
+            found = db.execute(f"SELECT id, head FROM content WHERE id IN ({places_for(keys)})", tuple(keys)).fetchall()
+        return {key: summary for key, head in found if (summary := head_of(unpacked(head)).summary)}
 
     def count(self, which: Filter, group_by: Sequence[str], zone: str) -> tuple[int, list[Group]]:
         """See `Store.count`."""
@@ -538,13 +556,7 @@ class SQLiteStore(Store):
     def silent(self, which: Filter, recent_since: datetime) -> list[Silent]:
         """See `Store.silent`."""
         with self._reading() as db:
-            where, values = where_of(db, which)
-            found = db.execute(
-                f"""SELECT account.name, account.provider, count(*), sum(call.started_ms >= :recent AND NOT {UNCONNECTED}),
-                    sum({UNCONNECTED}) FROM {FROM} WHERE {where} AND call.turns = 0 GROUP BY account.id""",
-                values | {"recent": to_ms(recent_since)},
-            )
-            return [Silent(*row) for row in found]
+            return silent_calls(db, which, recent_since)
 
     # -- search -------------------------------------------------------------------------------------------------
 
@@ -560,50 +572,59 @@ class SQLiteStore(Store):
     ) -> SearchPage:
         """See `Store.search`."""
         with self._reading() as db:
-            known = (
-                after.known if after else int(db.execute("SELECT value FROM setting WHERE name='seq'").fetchone()[0])
-            )
-            column = ANYBODY if speaker is None else Speaker(speaker)
+            seq = int(db.execute("SELECT value FROM setting WHERE name = 'seq'").fetchone()[0])
+            known = after.known if after else seq
             query = query.with_forms(functools.partial(forms_of, db))
-            match, where, values = match_of(db, query, which, column)
-            if match is None:
+            matching = match_of(db, query, which, speaker and Speaker(speaker))
+            if matching is None:
                 return SearchPage([], 0, ranked_all=True, more=False, known=known)
-            values |= {"match": match, "known": known}
-            source = f"words JOIN call ON call.id = words.rowid WHERE words MATCH :match AND {where}"
-            counted = source if "call." in where else f"words WHERE words MATCH :match AND {where}"
-            total = db.execute(f"SELECT count(*) FROM {counted}", values).fetchone()[0]
+            total = matching.total(db)
             if sort == "newest":
-                return newest_hits(db, query, speaker, source, values, total, limit, after)
-            return most_relevant(db, query, speaker, source, values, total, limit, after)
+                return newest_hits(db, query, matching, total, limit, known, after)
+            return most_relevant(db, query, matching, total, limit, known, after)
 
     def occurrences(self, query: Query, which: Filter, *, speaker: str | None = None) -> list[Occurrence]:
         """See `Store.occurrences`."""
         with self._reading() as db:
-            column = ANYBODY if speaker is None else Speaker(speaker)
-            return occurrences_of(db, query.with_forms(functools.partial(forms_of, db)), which, column)
+            query = query.with_forms(functools.partial(forms_of, db))
+            return occurrences_of(db, query, which, speaker and Speaker(speaker))
 
     # -- several processes, other versions, other engines -------------------------------------------------------
 
-    def lead(self, account: str) -> bool:
+    def lead(self, account: str) -> bool:  # noqa: ARG002 - one process leads all accounts of the file
         """See `Store.lead`."""
-        return bool(account)
+        return self._leading.hold()
 
     def index_progress(self) -> float | None:
         """See `Store.index_progress`."""
-        return None
+        with self._reading() as db:
+            return progress(db) if is_behind(db) else None
 
     def build_index(self, going_on: Callable[[], bool]) -> None:
         """See `Store.build_index`."""
+        with self._reading() as db:
+            if not to_build(db):
+                return
+        with contextlib.closing(_Alone(self._path.with_name(f"{self._path.name}-index"))) as building:
+            known = Known()
+            more = building.hold()
+            while more and going_on():
+                begun = time.monotonic()
+                with self._transaction() as db:
+                    more = build_step(db, known)
+                known.kept()
+                # As long again for others: who waits for the lock looks for it only now and then.
+                time.sleep(min(MOST_PAUSE_SECONDS, time.monotonic() - begun))
 
     def after(self, account: str, key: int, limit: int) -> list[tuple[int, Call]]:
         """See `Store.after`."""
         with self._reading() as db:
             found = db.execute(
-                """SELECT call.id, content.body FROM call JOIN account ON account.id = call.account
+                """SELECT call.id, content.head FROM call JOIN account ON account.id = call.account
                    JOIN content ON content.id = call.id WHERE account.name = ? AND call.id > ? ORDER BY call.id LIMIT ?""",
                 (account, key, limit),
             )
-            return [(key, unpacked(body)) for key, body in found]
+            return [(key, whole_call(db, key, head)) for key, head in found.fetchall()]
 
     def unreadable(self, account: str) -> list[Unreadable]:
         """See `Store.unreadable`."""
@@ -613,19 +634,74 @@ class SQLiteStore(Store):
                    WHERE account.name = ? ORDER BY vendor_id""",
                 (account,),
             )
-            return [Unreadable(vendor_id or None, tuple(fields.split(", "))) for vendor_id, fields in found]
+            return [
+                Unreadable(vendor_id or None, tuple(filter(None, fields.split(", ")))) for vendor_id, fields in found
+            ]
 
     def fingerprint(self, account: str) -> tuple[int, str]:
         """See `Store.fingerprint`."""
-        raise NotImplementedError
+        with self._reading() as db:
+            found = db.execute(
+                "SELECT call.hash FROM call JOIN account ON account.id = call.account WHERE account.name = ?",
+                (account,),
+            )
+            return fingerprint_of(digest for (digest,) in found)
 
     def remember(self, name: str, value: str | None) -> None:
         """See `Store.remember`."""
-        raise NotImplementedError
+        with self._transaction() as db:
+            if value is None:
+                db.execute("DELETE FROM note WHERE name = ?", (name,))
+            else:
+                db.execute("INSERT OR REPLACE INTO note VALUES(?, ?)", (name, value))
 
     def remembered(self, name: str) -> str | None:
         """See `Store.remembered`."""
-        raise NotImplementedError
+        with self._reading() as db:
+            found = db.execute("SELECT value FROM note WHERE name = ?", (name,)).fetchone()
+        return found[0] if found else None
+
+
+class _Alone:
+    """What at most one process does at a time: a transaction held open in a small file. A killed process lets go."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._asking = threading.Lock()
+
+    def hold(self) -> bool:
+        """Whether this one holds it, now or already. Never waits."""
+        with self._asking:
+            if self._connection is not None:
+                return True
+            with _told(self._path):
+                create_file(self._path)
+                connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+                try:
+                    connection.execute("BEGIN EXCLUSIVE")
+                except sqlite3.OperationalError as error:
+                    connection.close()
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                        raise
+                    return False
+                self._connection = connection
+                return True
+
+    def close(self) -> None:
+        with self._asking:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+
+def create_file(path: Path) -> None:
+    """Create the file for its owner alone, where it is not there yet."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.suppress(FileExistsError):
+        # Before SQLite does: the journals then inherit the mode. A file that is there is not even opened: to close it
+        # would let go of all locks that this process has on it.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _to_wal(connection: sqlite3.Connection) -> None:

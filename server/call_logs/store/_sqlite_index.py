@@ -1,0 +1,322 @@
+"""The full-text index in SQLite: one document a call, a column for each speaker and one for the filters.
+
+A later tokeniser gets an index of its own (`words_next`), built beside the one that answers, from the newest call down
+to `next_from`; calls from there on are written to both. When it holds all, it takes the other's name. Whoever writes with
+an older tokeniser than the index leaves the call's key in `stale`, to be indexed again.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+
+from call_logs.model import Call, Turn
+from call_logs.store.forms import languages, may_vary, stem
+from call_logs.store.parts import parts_of, turns_of, unpacked
+from call_logs.store.words import TOKENISER_VERSION, TURN, tokens
+
+SPOKEN = ("customer", "agent", "system", "unknown")
+"""The index has a column for each speaker, by the speaker's name."""
+
+FILTER = "\u00a7"
+"""What filter words begin with. No spoken word has it, so neither is taken for the other."""
+
+STEP_CALLS = 200
+STEP_TURNS = 10_000
+"""A step of building takes no more calls, and ends with the call that brings it to this many turns."""
+
+SLOTS = 256
+"""Calls that can begin in the same second before keys spill into the next one."""
+
+DAY = SLOTS * 86400
+"""Keys of one UTC day, the step of the tally."""
+
+MOST_KNOWN = 200_000
+_FREED = {"content": 2000, "data": 500, "docsize": 5000}
+"""Rows of a replaced index's tables that one step frees."""
+
+_STRUCTURE = 10
+"""The last of the index's records about itself, in its table of data."""
+
+
+class Known:
+    """Words that the vocabulary holds for sure, so that a call of known words writes none. One writer at a time."""
+
+    def __init__(self) -> None:
+        self._as_of = ""
+        self._words: dict[str, set[str]] = {}
+        self._fresh: dict[str, set[str]] = {}
+
+    def begin(self, as_of: str) -> None:
+        """A transaction begins. `as_of` changes whenever somebody took words out."""
+        self._fresh = {}
+        if as_of != self._as_of or sum(map(len, self._words.values())) > MOST_KNOWN:
+            self._words = {}
+        self._as_of = as_of
+
+    def new(self, language: str, said: set[str]) -> set[str]:
+        """Those words that are not known, which are from here on once the transaction is kept."""
+        new = said.difference(self._words.get(language, ()), self._fresh.get(language, ()))
+        new = {word for word in new if may_vary(word)}
+        self._fresh.setdefault(language, set()).update(new)
+        return new
+
+    def kept(self) -> None:
+        """The transaction was kept."""
+        for language, words in self._fresh.items():
+            self._words.setdefault(language, set()).update(words)
+        self._fresh = {}
+
+
+class Index:
+    """Writes calls to the index, within a transaction; to the one that is being built as well."""
+
+    def __init__(self, db: sqlite3.Connection, known: Known) -> None:
+        self._db = db
+        self._known = known
+        setting = settings(db)
+        known.begin(setting["vocabulary"])
+        self._next_from = int(setting["next_from"]) if "next" in setting else None
+        self._older = int(setting.get("next", setting["tokeniser"])) > TOKENISER_VERSION
+
+    def add(self, key: int, turns: Sequence[Turn], filters: str) -> None:
+        columns, said = spoken(parts_of(turns))
+        for suffix in self._suffixes(key):
+            insert(self._db, suffix, key, columns, filters)
+            self._learn(suffix, said)
+        self._note(key)
+
+    def replace(self, key: int, turns: Sequence[Turn], filters: str) -> None:
+        columns, said = spoken(parts_of(turns))
+        for suffix in self._suffixes(key):
+            self._db.execute(
+                f"UPDATE words{suffix} SET ({', '.join(SPOKEN)}, filters) = (?, ?, ?, ?, ?) WHERE rowid = ?",
+                (*columns, filters, key),
+            )
+            self._learn(suffix, said)
+        self._note(key)
+
+    def refilter(self, key: int, filters: str) -> None:
+        """The call has other filter words, or the same; what was said stays."""
+        for suffix in self._suffixes(key):
+            held = self._db.execute(f"SELECT filters FROM words{suffix} WHERE rowid = ?", (key,)).fetchone()
+            if held[0] != filters:
+                self._db.execute(f"UPDATE words{suffix} SET filters = ? WHERE rowid = ?", (filters, key))
+
+    def mark_leg(self, key: int) -> None:
+        """The call is a leg from now on."""
+        for suffix in self._suffixes(key):
+            self._db.execute(
+                f"UPDATE words{suffix} SET filters = filters || ' {FILTER}leg' WHERE rowid = ?",
+                (key,),
+            )
+
+    def move(self, key: int, to: int) -> None:
+        """The call has another key. Its parts have it already."""
+        self._db.execute("UPDATE words SET rowid = ? WHERE rowid = ?", (to, key))
+        self._db.execute("UPDATE stale SET call = ? WHERE call = ?", (to, key))
+        if self._next_from is None:
+            return
+        self._db.execute("DELETE FROM words_next WHERE rowid = ?", (key,))
+        if to >= self._next_from:
+            (filters,) = self._db.execute("SELECT filters FROM words WHERE rowid = ?", (to,)).fetchone()
+            columns, _ = spoken(held_turns(self._db, to))
+            insert(self._db, "_next", to, columns, filters)
+
+    def _suffixes(self, key: int) -> tuple[str, ...]:
+        return ("", "_next") if self._next_from is not None and key >= self._next_from else ("",)
+
+    def _learn(self, suffix: str, said: set[str]) -> None:
+        learn(self._db, suffix, said, Known() if suffix else self._known)
+
+    def _note(self, key: int) -> None:
+        if self._older:
+            self._db.execute("INSERT OR IGNORE INTO stale VALUES(?)", (key,))
+
+
+def create(db: sqlite3.Connection, suffix: str, version: int) -> None:
+    """The tables of an index."""
+    db.execute(f"CREATE VIRTUAL TABLE words{suffix} USING fts5({', '.join(SPOKEN)}, filters, tokenize='ascii')")
+    db.execute(
+        f"CREATE TABLE vocabulary{suffix}(word TEXT NOT NULL, language TEXT NOT NULL, stem TEXT NOT NULL,"
+        " PRIMARY KEY(word, language)) WITHOUT ROWID"
+    )
+    db.execute(f"CREATE INDEX vocabulary_stem_{version} ON vocabulary{suffix}(language, stem)")
+
+
+def settings(db: sqlite3.Connection) -> dict[str, str]:
+    return dict(db.execute("SELECT name, value FROM setting").fetchall())
+
+
+def insert(db: sqlite3.Connection, suffix: str, key: int, columns: Sequence[str], filters: str) -> None:
+    db.execute(
+        f"INSERT INTO words{suffix}(rowid, {', '.join(SPOKEN)}, filters) VALUES(?, ?, ?, ?, ?, ?)",
+        (key, *columns, filters),
+    )
+
+
+def learn(db: sqlite3.Connection, suffix: str, said: set[str], known: Known) -> None:
+    """Keep those of a call's words that are not known."""
+    rows = [
+        (word, language, stem(language, word) if language else word)
+        for language in languages(said) or ("",)
+        for word in known.new(language, said)
+    ]
+    if rows:
+        db.executemany(f"INSERT OR IGNORE INTO vocabulary{suffix} VALUES(?, ?, ?)", rows)
+
+
+def spoken(parts: Iterable[Sequence[Turn]]) -> tuple[list[str], set[str]]:
+    """The turns' words by speaker, parted by the turn token; and every word once."""
+    columns: dict[str, list[str]] = {speaker: [] for speaker in SPOKEN}
+    said: set[str] = set()
+    for part in parts:
+        texts: dict[str, list[str]] = {}
+        for turn in part:
+            texts.setdefault(turn.speaker.value, []).append(" ".join(tokens(turn.text)))
+        for speaker, turns in texts.items():
+            text = f" {TURN} ".join(turns)
+            columns[speaker].append(text)
+            said.update(text.split())
+    said.discard(TURN)
+    return [f" {TURN} ".join(texts) for texts in columns.values()], said
+
+
+def filter_words(account: int, agent: int | None, call: Call, *, leg: int) -> str:
+    words = [f"ac{account}", f"di{call.direction}", f"st{call.status.replace('_', '')}"]
+    words += [f"ag{agent}"] if agent is not None else []
+    words += [f"ak{kind}" for kind in {action.kind: None for action in call.actions}]
+    words += [f"ph{tail}" for tail in tails(call)]
+    words += [word for word, holds in (("test", call.is_test), ("leg", leg)) if holds]
+    return " ".join(FILTER + word for word in words)
+
+
+def tails(call: Call) -> list[str]:
+    """The digits of both numbers, reversed."""
+    from call_logs.phones import digits  # noqa: PLC0415 - only writes and callers' histories need it
+
+    return [reversed_ for number in (call.from_number, call.to_number) if (reversed_ := digits(number or "")[::-1])]
+
+
+def held_turns(db: sqlite3.Connection, key: int) -> Iterator[Sequence[Turn]]:
+    """A call's turns as they are kept, by parts."""
+    found = db.execute("SELECT body FROM part WHERE call = ? ORDER BY n", (key,))
+    return (turns_of(unpacked(body)) for (body,) in found)
+
+
+# -- an index of a later tokeniser ------------------------------------------------------------------------------
+
+
+def is_behind(db: sqlite3.Connection) -> bool:
+    """Whether the index that answers is of an earlier tokeniser than this program's."""
+    return int(settings(db)["tokeniser"]) < TOKENISER_VERSION
+
+
+def to_build(db: sqlite3.Connection) -> bool:
+    """Whether building has anything to do."""
+    return is_behind(db) or is_there(db, "words_old") or db.execute("SELECT 1 FROM stale").fetchone() is not None
+
+
+def progress(db: sqlite3.Connection) -> float:
+    """The share of calls that the index of this program's tokeniser holds; whole days are counted."""
+    setting = settings(db)
+    if int(setting.get("next", "0")) < TOKENISER_VERSION:
+        return 0.0
+    built, calls = db.execute(
+        "SELECT coalesce(sum(calls) FILTER (WHERE day > ? / ?), 0), coalesce(sum(calls), 1) FROM tally",
+        (int(setting["next_from"]), DAY),
+    ).fetchone()
+    return built / max(1, calls)
+
+
+def build_step(db: sqlite3.Connection, known: Known) -> bool:
+    """One step of building, within a transaction. Whether there is more to do."""
+    setting = settings(db)
+    if is_there(db, "words_old"):
+        _free(db)
+        return True
+    if int(setting["tokeniser"]) < TOKENISER_VERSION:
+        started = int(setting.get("next", "0"))
+        if started > TOKENISER_VERSION:
+            return False  # a later version's program sees to it
+        if started < TOKENISER_VERSION:
+            _start(db)
+        else:
+            _go_on(db, int(setting["next_from"]), known)
+        return True
+    if int(setting["tokeniser"]) > TOKENISER_VERSION:
+        return False
+    return _refresh(db, known)
+
+
+def is_there(db: sqlite3.Connection, table: str) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
+
+
+def _start(db: sqlite3.Connection) -> None:
+    if is_there(db, "words_next"):
+        db.execute("DROP TABLE words_next")
+        db.execute("DROP TABLE vocabulary_next")
+    create(db, "_next", TOKENISER_VERSION)
+    (newest,) = db.execute("SELECT coalesce(max(id), 0) FROM call").fetchone()
+    db.executemany(
+        "INSERT OR REPLACE INTO setting VALUES(?, ?)",
+        [("next", str(TOKENISER_VERSION)), ("next_from", str(newest + 1))],
+    )
+
+
+def _go_on(db: sqlite3.Connection, begun: int, known: Known) -> None:
+    chosen: list[int] = []
+    turns = 0
+    for key, said in db.execute(
+        "SELECT id, turns FROM call WHERE id < ? ORDER BY id DESC LIMIT ?", (begun, STEP_CALLS)
+    ):
+        chosen.append(key)
+        turns += said
+        if turns >= STEP_TURNS:
+            break
+    if not chosen:
+        _switch(db)
+        return
+    known.begin(settings(db)["next"])
+    # Oldest first: the index flushes its buffer whenever a row id does not grow.
+    for key in reversed(chosen):
+        (filters,) = db.execute("SELECT filters FROM words WHERE rowid = ?", (key,)).fetchone()
+        columns, said = spoken(held_turns(db, key))
+        insert(db, "_next", key, columns, filters)
+        learn(db, "_next", said, known)
+    db.execute("UPDATE setting SET value = ? WHERE name = 'next_from'", (str(chosen[-1]),))
+
+
+def _switch(db: sqlite3.Connection) -> None:
+    for table in ("words", "vocabulary"):
+        db.execute(f"ALTER TABLE {table} RENAME TO {table}_old")
+        db.execute(f"ALTER TABLE {table}_next RENAME TO {table}")
+    db.execute("UPDATE setting SET value = ? WHERE name = 'tokeniser'", (str(TOKENISER_VERSION),))
+    db.execute("UPDATE setting SET value = value + 1 WHERE name IN ('vocabulary', 'changes')")
+    db.execute("DELETE FROM setting WHERE name IN ('next', 'next_from')")
+
+
+def _free(db: sqlite3.Connection) -> None:
+    """A step towards dropping the index that was replaced; at once it would keep others waiting."""
+    for table, rows in _FREED.items():
+        # The index's first records (its structure) stay: it could not be opened, and so not dropped, without.
+        kept = f"FROM words_old_{table} WHERE id > {_STRUCTURE if table == 'data' else 0}"
+        freed = db.execute(f"DELETE {kept} AND id IN (SELECT id {kept} LIMIT {rows})")
+        if freed.rowcount:
+            return
+    db.execute("DROP TABLE words_old")
+    db.execute("DROP TABLE vocabulary_old")
+
+
+def _refresh(db: sqlite3.Connection, known: Known) -> bool:
+    """Index again what a program with an older tokeniser wrote."""
+    keys = [key for (key,) in db.execute("SELECT call FROM stale ORDER BY call LIMIT ?", (STEP_CALLS,))]
+    known.begin(settings(db)["vocabulary"])
+    for key in keys:
+        held = db.execute("SELECT filters FROM words WHERE rowid = ?", (key,)).fetchone()
+        if held is not None:
+            columns, said = spoken(held_turns(db, key))
+            db.execute("DELETE FROM words WHERE rowid = ?", (key,))
+            insert(db, "", key, columns, held[0])
+            learn(db, "", said, known)
+        db.execute("DELETE FROM stale WHERE call = ?", (key,))
+    return bool(keys)
