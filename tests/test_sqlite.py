@@ -21,10 +21,9 @@ import pytest
 
 from call_logs.errors import StoreError
 from call_logs.model import ActionKind, Call, Direction, Speaker, Status, Turn
-from call_logs.store import Filter, Store, open_store
+from call_logs.store import Filter, Store, open_store, words
 from call_logs.store import _sqlite_index as index
 from call_logs.store import sqlite as engine
-from call_logs.store import words
 from call_logs.store.query import parse
 from call_logs.store.sqlite import MIGRATIONS, SQLiteStore
 

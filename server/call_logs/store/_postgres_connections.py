@@ -58,7 +58,7 @@ class Connections:
                 f"{variable} is not a PostgreSQL address. It looks like postgresql://user:password@host:5432/database; "
                 "what is not a letter or a digit in the password is written as %XX."
             ) from None
-        self._conninfo = conninfo.make_conninfo(**{**_TO_SERVER, **given})
+        self._conninfo = conninfo.make_conninfo("", **{**_TO_SERVER, **given})
         self.name = f"{given.get('dbname') or 'the default database'} at {given.get('host') or 'this machine'}"
         self._idle: list[Connection] = []
         self._lending = threading.Lock()

@@ -1,36 +1,26 @@
 """What is asked of PostgreSQL: filters as statements, and the search in bags of lexemes; see `postgres`."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from datetime import datetime
+from itertools import islice, pairwise
 from typing import Any
 
-from call_logs.model import Call, Speaker
-from call_logs.store import RANKED, Filter, Hit, Occurrence, SearchPage, SearchPosition
+from call_logs.model import Speaker, Turn
+from call_logs.store import RANKED, Filter, Hit, Occurrence, Row, SearchPage, SearchPosition, Silent
 from call_logs.store._postgres_connections import Connection, ask
-from call_logs.store._postgres_rows import (
-    EXACT,
-    FILTER,
-    HUGE,
-    HUGE_LEXEME,
-    LONG,
-    LONGEST_LEXEME,
-    WEIGHTS,
-    calls_at,
-    lexeme,
-    text_of,
-)
-from call_logs.store._sqlite_queries import CLOSE_LENGTHS, COUNTED
-from call_logs.store._sqlite_rows import FROM, ROW, SLOTS, SPOKEN, row_of
+from call_logs.store._postgres_index import EXACT, HUGE, HUGE_LEXEME, LONG, LONGEST_WORD, WEIGHTS
+from call_logs.store._sqlite_index import DAY, FILTER, SLOTS, SPOKEN
+from call_logs.store._sqlite_queries import CLOSE_LENGTHS, COUNTED, UNCONNECTED_LIST, is_tallied, window_keys
+from call_logs.store._sqlite_rows import FROM, ROW, row_of, to_ms
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
+from call_logs.store.parts import PART, Candidate, best_in, part_at, turns_of, unpacked
 from call_logs.store.query import Query, Term
-from call_logs.store.ranking import Weighted, best_turn, ranked, weight, weighted
-from call_logs.store.words import TURN, fold, tokens
+from call_logs.store.ranking import Weighted, ranked, weight, weighted
+from call_logs.store.words import TURN, fold
 
-UNCONNECTED = "call.status IN ('busy', 'failed', 'no_answer', 'canceled', 'rejected')"
-
-_DAY = 86_400 * SLOTS
-_SLICES = (11 * _DAY, 90 * _DAY)
+_SLICES = (11 * DAY, 90 * DAY)
 """The newest matches are looked for in these last stretches of time first: a frequent word has enough of them there."""
 
 _LOCAL = "to_timestamp(call.started_ms / 1000.0) AT TIME ZONE %(zone)s"
@@ -135,6 +125,75 @@ def storable_among(texts: Sequence[str]) -> list[str]:
     return [text for text in texts if storable(text)]
 
 
+# -- totals -----------------------------------------------------------------------------------------------------------
+
+
+def tallied(db: Connection, which: Filter) -> Counter[tuple[int, bool, bool]]:
+    """How many calls there are by (account, silent, unconnected); days from the tally, the window's ends from the calls."""
+    low, high = window_keys(which)
+    first = -(-low // DAY)
+    last = max(first, high // DAY)
+    accounts = among("account", account_numbers(db, which.accounts))
+    shown = ("" if which.include_tests else " AND NOT test") + ("" if which.include_legs else " AND NOT leg")
+    found = Counter[tuple[int, bool, bool]]()
+    for account, silent, unconnected, calls in ask(
+        db,
+        f"""SELECT account, silent, unconnected, sum(calls)::bigint FROM tally
+            WHERE {accounts} AND day >= %s AND day < %s {shown} GROUP BY 1, 2, 3""",
+        (first, last),
+    ):
+        found[account, silent, unconnected] += calls
+    low_end = min(first * DAY, high)
+    ends = [(low, low_end)] if low < low_end else []
+    if which.until is not None and max(last * DAY, low_end) < high:
+        ends.append((max(last * DAY, low_end), high))
+    for begin, end in ends:
+        for account, silent, unconnected, calls in ask(
+            db,
+            f"""SELECT account, turns = 0, status IN ({UNCONNECTED_LIST}), count(*) FROM call
+                WHERE {accounts} AND id >= %s AND id < %s {shown} GROUP BY 1, 2, 3""",
+            (begin, end),
+        ):
+            found[account, silent, unconnected] += calls
+    return found
+
+
+def total_of(db: Connection, which: Filter, where: str, values: Mapping[str, Any]) -> int:
+    """How many calls the filter has."""
+    if is_tallied(which):
+        return sum(tallied(db, which).values())
+    return ask(db, f"SELECT count(*) FROM call WHERE {where}", values).fetchall()[0][0]
+
+
+def silent_calls(db: Connection, which: Filter, recent_since: datetime) -> list[Silent]:
+    """Calls without a transcript, by account."""
+    where, values = where_of(db, which)
+    calls: Counter[int] = Counter()
+    unconnected: Counter[int] = Counter()
+    if is_tallied(which):
+        for (account, silent, apart), number in tallied(db, which).items():
+            calls[account] += number * silent
+            unconnected[account] += number * silent * apart
+    else:
+        for account, number, apart in ask(
+            db,
+            f"""SELECT account, count(*), count(*) FILTER (WHERE status IN ({UNCONNECTED_LIST})) FROM call
+                WHERE {where} AND turns = 0 GROUP BY account""",
+            values,
+        ):
+            calls[account], unconnected[account] = number, apart
+    recent = dict(
+        ask(
+            db,
+            f"""SELECT account, count(*) FROM call WHERE {where} AND turns = 0 AND id >= %(recent_key)s
+                AND started_ms >= %(recent)s AND status NOT IN ({UNCONNECTED_LIST}) GROUP BY account""",
+            values | {"recent": to_ms(recent_since), "recent_key": int(recent_since.timestamp()) * SLOTS},
+        ).fetchall()
+    )
+    named = ask(db, f"SELECT id, name, provider FROM account WHERE {among('id', list(+calls))} ORDER BY id")
+    return [Silent(name, provider, calls[id_], recent.get(id_, 0), unconnected[id_]) for id_, name, provider in named]
+
+
 # -- search -----------------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +231,8 @@ def matching(db: Connection, index: Index, query: Query, which: Filter, speaker:
     agents = agent_numbers(db, accounts, which.agent) if which.agent is not None else None
     if not accounts or agents == []:
         return None
-    filters = _filter_lexemes(which, accounts, agents)
+    [(all_accounts,)] = ask(db, "SELECT count(*) FROM account").fetchall()
+    filters = _filter_lexemes(which, accounts if len(accounts) < all_accounts else [], agents)
     condition, values = _said(index, query, speaker, filters)
     parts, bounds = window_of(which, "words.id")
     return Matching(
@@ -181,17 +241,23 @@ def matching(db: Connection, index: Index, query: Query, which: Filter, speaker:
 
 
 def _filter_lexemes(which: Filter, accounts: Sequence[int], agents: Sequence[int] | None) -> list[str]:
-    wanted = [[f"ac{number}" for number in accounts]]
+    """`accounts` are none where all may be seen; `agents` are already those of the accounts."""
+    wanted: list[list[str]] = []
     if agents is not None:
         wanted.append([f"ag{number}" for number in agents])
-    wanted += [[f"{prefix}{value}"] for prefix, value in (("di", which.direction), ("st", which.status)) if value]
+    elif accounts:
+        wanted.append([f"ac{number}" for number in accounts])
+    if which.direction is not None:
+        wanted.append([f"di{which.direction}"])
+    if which.status is not None:
+        wanted.append([f"st{which.status.replace('_', '')}"])
     if which.action is not None:
         wanted.append([f"ak{which.action}"])
-    parts = [_any(lexeme(f"{FILTER}{word}") for word in words) for words in wanted]
+    parts = [_any(f"'{FILTER}{word}'" for word in words) for words in wanted]
     if which.phone is not None:
-        parts.append(lexeme(f"{FILTER}ph{which.phone[::-1]}") + ":*")
+        parts.append(f"'{FILTER}ph{which.phone[::-1]}':*")
     left_out = (("test", which.include_tests), ("leg", which.include_legs))
-    return parts + [f"!{lexeme(FILTER + word)}" for word, allowed in left_out if not allowed]
+    return parts + [f"!'{FILTER}{word}'" for word, allowed in left_out if not allowed]
 
 
 def _said(index: Index, query: Query, speaker: str | None, filters: Sequence[str]) -> tuple[str, dict[str, Any]]:
@@ -204,7 +270,7 @@ def _said(index: Index, query: Query, speaker: str | None, filters: Sequence[str
     if not inexact:
         return condition, values
     near = [
-        _any([*(_lexemes(term, speaker, together=True) for term in alternatives), lexeme(HUGE_LEXEME)])
+        _any([*(_lexemes(term, speaker, together=True) for term in alternatives), HUGE_LEXEME])
         for alternatives in query.required
     ]
     values["near"] = " & ".join([*near, *filters])
@@ -220,7 +286,7 @@ def _is_phrase(term: Term) -> bool:
     return len(term.tokens) > 1
 
 
-def _any(parts: Iterator[str] | Sequence[str] | Any) -> str:
+def _any(parts: Iterable[str]) -> str:
     return f"({' | '.join(parts)})"
 
 
@@ -232,12 +298,12 @@ def _lexemes(term: Term, speaker: str | None, *, together: bool = False) -> str:
     by = WEIGHTS[Speaker(speaker)] if speaker else ""
     spellings: list[str] = []
     for words in term.spellings:
-        if max(map(len, words)) > LONGEST_LEXEME:
+        if max(map(len, words)) > LONGEST_WORD:
             # No exact bag holds such a word.
-            spellings.append(lexeme(HUGE_LEXEME))
+            spellings.append(HUGE_LEXEME)
             continue
         ends = [*[by] * (len(words) - 1), ("*" if term.prefix else "") + by]
-        parts = [lexeme(word) + (f":{end}" if end else "") for word, end in zip(words, ends, strict=True)]
+        parts = [f"'{word}'" + (f":{end}" if end else "") for word, end in zip(words, ends, strict=True)]
         spellings.append(f"({(' & ' if together else ' <-> ').join(parts)})")
     return _any(spellings)
 
@@ -310,7 +376,9 @@ def newest_hits(
     after: SearchPosition | None,
 ) -> SearchPage:
     keys = newest(db, index, calls, total, limit + 1, known if after else None, after.key if after else None)
-    hits = hits_at(db, [weighted(term, 1.0) for term in query.terms], [(0.0, key) for key in keys[:limit]], speaker)
+    hits = hits_at(
+        db, index, [weighted(term, 1.0) for term in query.terms], [(0.0, key) for key in keys[:limit]], speaker
+    )
     return SearchPage(hits, total, ranked_all=True, more=len(keys) > limit, known=known)
 
 
@@ -330,13 +398,13 @@ def most_relevant(
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
     columns = ", ".join([speaker] if speaker else SPOKEN)
     texts = [
-        (key, text_of(said))
+        (key, f" {f' {TURN} '.join(said)} ")
         for key, *said in ask(db, f"SELECT id, {columns} FROM {index.words} WHERE id = ANY(%s)", (keys,))
     ]
     order = ranked(texts, terms)
     if after is not None:
         order = [place for place in order if place < (after.score, after.key)]
-    hits = hits_at(db, terms, order[:limit], speaker)
+    hits = hits_at(db, index, terms, order[:limit], speaker)
     return SearchPage(hits, total, total <= RANKED, len(order) > limit, known, weights)
 
 
@@ -349,19 +417,78 @@ def weights_of(db: Connection, index: Index, terms: Sequence[Term]) -> Iterator[
 
 
 def hits_at(
-    db: Connection, terms: Sequence[Weighted], places: Sequence[tuple[float, int]], speaker: str | None
+    db: Connection,
+    index: Index,
+    terms: Sequence[Weighted],
+    places: Sequence[tuple[float, int]],
+    speaker: str | None,
 ) -> list[Hit]:
+    """The calls with the turns that answer best, told from the index's own text; no part is read that is not needed."""
     keys = [key for _, key in places]
-    rows = {row[0]: row for row in ask(db, f"SELECT {ROW} FROM {FROM} WHERE call.id = ANY(%s)", (keys,))}
-    calls = calls_at(db, keys)
-    return [_hit(row_of(rows[key]), calls[key], terms, score, speaker) for score, key in places]
+    columns = [speaker] if speaker else SPOKEN
+    rows = {row[0]: row_of(row) for row in ask(db, f"SELECT {ROW} FROM {FROM} WHERE call.id = ANY(%s)", (keys,))}
+    candidates: dict[int, dict[str, Candidate]] = {}
+    for key, *texts in ask(db, f"SELECT id, {', '.join(columns)} FROM {index.words} WHERE id = ANY(%s)", (keys,)):
+        best = {who: best_in(text, terms) for who, text in zip(columns, texts, strict=True)}
+        first = min((one.rank for one in best.values() if one), default=None)
+        candidates[key] = {who: one for who, one in best.items() if one and one.rank == first}
+    parts = Parts(db, keys)
+    parts.load(
+        {(key, parts.holding(key, who, one.turn)) for key, best in candidates.items() for who, one in best.items()}
+    )
+    positions = {
+        key: min((parts.position(key, who, one.turn) for who, one in best.items()), default=1)
+        for key, best in candidates.items()
+    }
+    parts.load({(key, part_at(at)) for key, n in positions.items() for at in (max(1, n - 1), n, n + 1)})
+    return [_hit(rows[key], parts, positions[key], score) for score, key in places]
 
 
-def _hit(row: Any, call: Call, terms: Sequence[Weighted], score: float, speaker: str | None) -> Hit:
-    spoken = [turn for turn in call.turns if speaker is None or turn.speaker == speaker]
-    n = spoken[best_turn([f" {' '.join(tokens(turn.text))} " for turn in spoken], terms)].n
-    before, after = call.turns[n - 2] if n > 1 else None, call.turns[n] if n < len(call.turns) else None
-    return Hit(row, call.turns[n - 1], before, after, score)
+def _hit(row: Row, parts: "Parts", position: int, score: float) -> Hit:
+    turn = parts.turn(row.key, position)
+    assert turn is not None  # noqa: S101 - a call that matches has turns
+    return Hit(row, turn, parts.turn(row.key, position - 1), parts.turn(row.key, position + 1), score)
+
+
+class Parts:
+    """Turns of several calls, of which few parts are read. Positions count from 1, parts and a speaker's turns from 0."""
+
+    def __init__(self, db: Connection, keys: Sequence[int]) -> None:
+        self._db = db
+        self._before: dict[int, list[Mapping[str, int]]] = {}
+        self._turns: dict[tuple[int, int], tuple[Turn, ...]] = {}
+        for key, *counts in ask(
+            db, f"SELECT call, {', '.join(SPOKEN)} FROM part WHERE call = ANY(%s) ORDER BY call, n", (list(keys),)
+        ):
+            self._before.setdefault(key, []).append(dict(zip(SPOKEN, counts, strict=True)))
+
+    def load(self, wanted: Iterable[tuple[int, int]]) -> None:
+        """Read these parts of calls, where they are and were not read yet."""
+        missing = [(key, n) for key, n in wanted if n < len(self._before[key]) and (key, n) not in self._turns]
+        if not missing:
+            return
+        found = ask(
+            self._db,
+            "SELECT call, n, body FROM part JOIN unnest(%s::bigint[], %s::int[]) AS wanted(call, n) USING (call, n)",
+            [list(column) for column in zip(*missing, strict=True)],
+        )
+        self._turns |= {(key, n): turns_of(unpacked(body)) for key, n, body in found}
+
+    def holding(self, key: int, speaker: str, index: int) -> int:
+        """The part with this turn of the speaker's."""
+        return sum(before[speaker] <= index for before in self._before[key]) - 1
+
+    def position(self, key: int, speaker: str, index: int) -> int:
+        """Which turn of the call this one of the speaker's is. Its part was read."""
+        n = self.holding(key, speaker, index)
+        own = (place for place, turn in enumerate(self._turns[key, n], 1) if turn.speaker == speaker)
+        return n * PART + next(islice(own, index - self._before[key][n][speaker], None))
+
+    def turn(self, key: int, position: int) -> Turn | None:
+        """The turn at this position, if there is one. Its part was read."""
+        part = self._turns.get((key, part_at(position)), ())
+        at = (position - 1) % PART
+        return part[at] if position > 0 and at < len(part) else None
 
 
 def forms_of(db: Connection, vocabulary: str, words: Sequence[str]) -> dict[str, tuple[str, ...]]:

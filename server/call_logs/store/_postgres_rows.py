@@ -1,298 +1,239 @@
-"""A call in PostgreSQL's tables and index, in and out; see `postgres` for the plan and `_postgres_schema` for the tables.
+"""A call in PostgreSQL's tables, in and out; see `_postgres_schema` for the tables and `_postgres_index` for the index."""
 
-The index of a call is one bag of lexemes: its words with their positions (a gap between turns, the speaker as weight),
-and its filters, which begin with a character that no word has. What a bag cannot hold exactly is `kept` as LONG or HUGE
-and compared by its texts.
-"""
-
-import hashlib
-import zlib
+import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any
+from typing import NamedTuple
 
-from pydantic import TypeAdapter
-
-from call_logs.model import Call, Speaker, Turn, merged
+from call_logs.model import Call, Spoken, Turn, merged
 from call_logs.store import Saved
 from call_logs.store._postgres_connections import Connection, ask
-from call_logs.store._sqlite_rows import SLOTS, SPOKEN, TOLD, filter_words, settled_stage, tail_of, to_ms
-from call_logs.store.forms import vocabulary
-from call_logs.store.words import TURN, tokens
+from call_logs.store._postgres_index import Columns, Entry, Index, copy
+from call_logs.store._sqlite_index import DAY, SLOTS, SPOKEN, Known, filter_words
+from call_logs.store._sqlite_rows import OVER, TOLD, UNCONNECTED, second_of, tail_of, to_ms
+from call_logs.store.parts import (
+    PART,
+    digest_of_call,
+    digest_of_turns,
+    head_json,
+    head_of,
+    packed,
+    part_at,
+    parts_of,
+    turns_json,
+    turns_of,
+    unpacked,
+)
 
-EXACT, LONG, HUGE = 0, 1, 2
-"""How a bag holds a call: with all positions; with its words by speaker, but not where; with its filters only."""
-
-WEIGHTS = {Speaker.CUSTOMER: "A", Speaker.AGENT: "B", Speaker.SYSTEM: "C", Speaker.UNKNOWN: "D"}
-FILTER = "#"
-HUGE_LEXEME = f"{FILTER}huge"
-
-# PostgreSQL's limits: 2,046 bytes a lexeme, 256 places of one, places up to 16,383, a megabyte in all.
-LONGEST_LEXEME = 500
-_MOST_PLACES = 250
-_LAST_PLACE = 16_000
-_LARGEST_BAG = 900_000
-
-TURNS_A_PART = 200
-CHARACTERS_A_PART = 60_000
-"""A longer call is kept in parts, so that an excerpt reads no more than it shows."""
-
-_TURNS = TypeAdapter(tuple[Turn, ...])
-_KNOWN_WORDS = 500_000
-
-Columns = tuple[Any, ...]
-Said = tuple[Speaker, list[str]]
-"""Who, and the words of one turn."""
+_CALL = (
+    "id, seq, account, vendor_id, parent, leg, test, agent, started_ms, duration, direction, status, answered,"
+    " from_number, to_number, from_tail, to_tail, end_reason, turns, timed, actions, hash, said, settled, read_ms"
+)
+_PLACES = ", ".join(["%s"] * (_CALL.count(",") + 1))
 
 
-# -- content ----------------------------------------------------------------------------------------------------------
+class _Row(NamedTuple):
+    """What the tables say of a call that is held, but its turns."""
 
-
-def packed(call: Call) -> tuple[bytes, list[tuple[int, int, int, bytes]]]:
-    """The call's digest and its parts: number, first and last turn, body. The first holds all but later turns."""
-    whole = call.model_dump_json(exclude_defaults=True).encode()
-    digest = hashlib.blake2b(whole, digest_size=16).digest()
-    chunks = list(_chunks(call.turns))
-    head = whole if len(chunks) == 1 else _json_of(call.model_copy(update={"turns": chunks[0]}))
-    parts = [(0, 1, len(chunks[0]), zlib.compress(head, 6))]
-    for chunk in chunks[1:]:
-        first = parts[-1][2] + 1
-        parts.append((len(parts), first, first + len(chunk) - 1, zlib.compress(_TURNS.dump_json(chunk), 6)))
-    return digest, parts
-
-
-def _json_of(call: Call) -> bytes:
-    return call.model_dump_json(exclude_defaults=True).encode()
-
-
-def _chunks(turns: tuple[Turn, ...]) -> Iterable[tuple[Turn, ...]]:
-    begin, characters = 0, 0
-    for place, turn in enumerate(turns):
-        characters += len(turn.text)
-        if place > begin and (place - begin == TURNS_A_PART or characters > CHARACTERS_A_PART):
-            yield turns[begin:place]
-            begin, characters = place, len(turn.text)
-    yield turns[begin:]
-
-
-def unpacked(bodies: Sequence[bytes]) -> Call:
-    """The call of its parts, in order; without a part, without that part's turns."""
-    call = Call.model_validate_json(zlib.decompress(bodies[0]))
-    if len(bodies) == 1:
-        return call
-    later = (_TURNS.validate_json(zlib.decompress(body)) for body in bodies[1:])
-    return call.model_copy(update={"turns": sum(later, call.turns)})
-
-
-def calls_at(db: Connection, keys: Sequence[int]) -> dict[int, Call]:
-    """The whole calls under these keys."""
-    found = ask(db, "SELECT id, body FROM content WHERE id = ANY(%s) ORDER BY id, part", (list(keys),))
-    return {key: unpacked([body for _, body in rows]) for key, rows in groupby(found, key=lambda row: int(row[0]))}
-
-
-# -- index ------------------------------------------------------------------------------------------------------------
-
-
-def lexeme(word: str) -> str:
-    """Quoted for a literal. Words hold letters, digits and marks only, filters neither ' nor \\."""
-    return f"'{word}'"
-
-
-def bag_of(said: Sequence[Said], filters: str) -> tuple[int, str]:
-    """How the bag holds the call, and the bag as a literal."""
-    places: dict[str, list[tuple[int, Speaker]]] = {}
-    place = 0
-    for speaker, words in said:
-        for word in words:
-            place += 1
-            places.setdefault(word, []).append((place, speaker))
-        place += 1
-    extra = [lexeme(f"{FILTER}{word}") for word in filters.split()]
-    if max(map(len, places), default=0) > LONGEST_LEXEME:
-        return HUGE, " ".join([*extra, lexeme(HUGE_LEXEME)])
-    kept = EXACT
-    if place > _LAST_PLACE or max(map(len, places.values()), default=0) > _MOST_PLACES:
-        kept = LONG
-        # One place a speaker, and none beside another: a phrase finds nothing in it.
-        spread = dict(zip(WEIGHTS, range(1, 9, 2), strict=True))
-        places = {
-            word: [(spread[speaker], speaker) for speaker in {speaker: None for _, speaker in held}]
-            for word, held in places.items()
-        }
-    bag = " ".join(
-        [f"{lexeme(word)}:{','.join(f'{at}{WEIGHTS[who]}' for at, who in held)}" for word, held in places.items()]
-        + extra
-    )
-    if len(bag.encode()) > _LARGEST_BAG:
-        return HUGE, " ".join([*extra, lexeme(HUGE_LEXEME)])
-    return kept, bag
-
-
-def texts_of(said: Sequence[Said]) -> list[str]:
-    """The words by speaker, turns parted by the turn token, in the order of the index's columns."""
-    by_speaker: dict[str, list[str]] = {speaker: [] for speaker in SPOKEN}
-    for speaker, words in said:
-        by_speaker[speaker].append(" ".join(words))
-    return [f" {TURN} ".join(turns) for turns in by_speaker.values()]
-
-
-def text_of(said: Sequence[str]) -> str:
-    """What speakers said, as one text of tokens to be ranked."""
-    return f" {f' {TURN} '.join(said)} "
-
-
-# -- saving -----------------------------------------------------------------------------------------------------------
+    key: int
+    seq: int
+    digest: bytes
+    said: bytes
+    turns: int
+    timed: bool
+    settled: int
+    test: bool
+    leg: bool
+    status: str
+    agent: int | None
+    head: bytes
+    vendor_id: str
 
 
 @dataclass
-class _Held:
-    """A call as it is in the tables (with key), or will be (written)."""
+class _Kept:
+    """A call as it will be. `turns` are None where they stay as they are in the tables, of which `row` tells."""
 
     call: Call
-    seq: int
+    spoken: Spoken
+    said: bytes
     digest: bytes
-    parts: list[tuple[int, int, int, bytes]]
-    key: int | None
+    turns: Sequence[Turn] | None
+    seq: int
+    row: _Row | None
     written: bool = False
+    key: int = 0
+    leg: bool = False
+    agent: int | None = None
+
+    @property
+    def settled(self) -> int:
+        told = self.spoken.count or self.call.summary
+        return TOLD if self.call.is_final and told else OVER if self.call.is_final else 0
 
 
-def save_calls(
-    db: Connection,
-    account: int,
-    calls: Iterable[Call],
-    words: str,
-    vocabularies: str,
-    known: set[tuple[str, str]],
-) -> Saved:
-    """Merge the calls of a page, oldest first, with those held, and write what changed.
+def save_calls(db: Connection, account: int, calls: Iterable[Call], known: Known) -> Saved:
+    """Merge a page's calls, oldest first, with those held, and write what is new or has changed.
 
-    `words` and `vocabularies` are the index's tables; `known` is what of the vocabulary is there, and is added to. The
-    caller holds the lock of writers.
+    The caller is the only writer. `known`: the words that the vocabulary holds for sure.
     """
     saved = Saved()
     read = sorted(calls, key=lambda call: call.started_at)
-    current = _held(db, account, [call.vendor_call_id for call in read])
-    seq = int(ask(db, "SELECT value FROM setting WHERE name = 'seq'").fetchall()[0][0])
-    first = seq
+    kept = _held(db, account, [call.vendor_call_id for call in read])
+    [(held_seq,)] = ask(db, "SELECT value::bigint FROM setting WHERE name = 'seq'").fetchall()
+    seq = held_seq
     again: list[int] = []
     for call in read:
-        was = current.get(call.vendor_call_id)
-        kept = merged(was.call, call) if was else call
-        saved.ids.append(kept.id)
-        digest, parts = packed(kept)
-        if was and was.digest == digest:
-            saved.same += 1
-            if was.key is not None and not was.written and settled_stage(kept) < TOLD:
-                again.append(was.key)
-            continue
-        if was:
-            saved.changed += 1
-            current[call.vendor_call_id] = _Held(kept, was.seq, digest, parts, was.key, written=True)
-        else:
+        was = kept.get(call.vendor_call_id)
+        saved.ids.append(call.id)
+        said = digest_of_turns(map(turns_json, parts_of(call.turns)))
+        now = _merged(was, call, said, seq + 1)
+        if was is None:
             saved.new += 1
             seq += 1
-            current[call.vendor_call_id] = _Held(kept, seq, digest, parts, None, written=True)
+        elif now.digest == was.digest:
+            saved.same += 1
+            if was.row is not None and not was.written and was.settled < TOLD:
+                again.append(was.row.key)
+            continue
+        else:
+            saved.changed += 1
+        kept[call.vendor_call_id] = now
     if again:
-        ask(db, "UPDATE call SET read_ms = %s WHERE id = ANY(%s)", (to_ms(datetime.now(UTC)), again))
-    if seq != first:
+        ask(db, "UPDATE call SET read_ms = %s WHERE id = ANY(%s)", (_now(), again))
+    if seq != held_seq:
         ask(db, "UPDATE setting SET value = %s WHERE name = 'seq'", (str(seq),))
-    written = [one for one in current.values() if one.written]
-    if written:
-        ask(db, "DELETE FROM call WHERE id = ANY(%s)", ([one.key for one in written if one.key is not None],))
-        _insert(db, account, written, words, vocabularies, known)
+    if written := [one for one in kept.values() if one.written]:
+        _write(db, account, written, known)
     return saved
 
 
-def _held(db: Connection, account: int, vendor_ids: Sequence[str]) -> dict[str, _Held]:
+def _now() -> int:
+    return round(time.time() * 1000)
+
+
+def _merged(was: _Kept | None, read: Call, said: bytes, seq: int) -> _Kept:
+    digest = digest_of_call(head_json(read), said)
+    if was is None:
+        return _Kept(read, Spoken.of(read.turns), said, digest, read.turns, seq, None, written=True)
+    if was.digest == digest:
+        return was
+    call, stays = merged(was.call, was.spoken, read)
+    stays = stays or was.said == said
+    said = was.said if stays else said
+    spoken, turns = (was.spoken, was.turns) if stays else (Spoken.of(read.turns), read.turns)
+    digest = digest_of_call(head_json(call), said)
+    return _Kept(call, spoken, said, digest, turns, was.seq, was.row, written=True)
+
+
+def _held(db: Connection, account: int, vendor_ids: Sequence[str]) -> dict[str, _Kept]:
     found = ask(
         db,
-        "SELECT id, seq, hash, vendor_id FROM call WHERE account = %s AND vendor_id = ANY(%s)",
+        """SELECT call.id, seq, hash, said, turns, timed, settled, test, leg, status, agent, content.head, vendor_id
+           FROM call JOIN content ON content.id = call.id WHERE account = %s AND vendor_id = ANY(%s)""",
         (account, list(vendor_ids)),
-    ).fetchall()
-    calls = calls_at(db, [row[0] for row in found]) if found else {}
-    return {vendor_id: _Held(calls[key], seq, digest, [], key) for key, seq, digest, vendor_id in found}
+    )
+    rows = (_Row(*row) for row in found)
+    return {
+        row.vendor_id: _Kept(
+            head_of(unpacked(row.head)), Spoken(row.turns, row.timed), row.said, row.digest, None, row.seq, row
+        )
+        for row in rows
+    }
 
 
-def _insert(
-    db: Connection,
-    account: int,
-    written: Sequence[_Held],
-    words: str,
-    vocabularies: str,
-    known: set[tuple[str, str]],
-) -> None:
+def _write(db: Connection, account: int, written: Sequence[_Kept], known: Known) -> None:
     agents = _agents(db, account, [one.call for one in written])
     vendor_ids = [one.call.vendor_call_id for one in written]
     parents = _parents(db, account, written) | set(vendor_ids)
-    keys = _Keys(db, {_second(one.call) for one in written})
-    now = to_ms(datetime.now(UTC))
-    rows: list[Columns] = []
-    contents: list[Columns] = []
-    indexed: list[Columns] = []
-    actions: list[Columns] = []
-    said: set[tuple[str, str, str]] = set()
+    keys = _Keys(db, {second_of(one.call) for one in written})
     for one in written:
         call = one.call
-        key = keys.take(_second(call), one.key)
-        leg = call.parent_id is not None and call.parent_id != call.vendor_call_id and call.parent_id in parents
-        agent = agents.get(call.agent_id or "")
-        rows.append(_row(key, one, account, agent, leg, now))
-        contents += [(key, *part) for part in one.parts]
-        actions += [(key, n, action.kind, action.name) for n, action in enumerate(call.actions)]
-        turns = [(turn.speaker, tokens(turn.text)) for turn in call.turns]
-        filters = filter_words(account, agent, call, leg=leg)
-        indexed.append((key, one.seq, *bag_of(turns, filters), *texts_of(turns)))
-        said.update(vocabulary({word for _, found in turns for word in found}))
-    for table, table_rows in (("call", rows), ("content", contents), ("action", actions), (words, indexed)):
-        _copy(db, table, table_rows)
-    _add_words(db, vocabularies, said, known)
-    found = ask(
+        one.key = keys.take(second_of(call), one.row.key if one.row else None)
+        one.leg = call.parent_id is not None and call.parent_id != call.vendor_call_id and call.parent_id in parents
+        one.agent = agents.get(call.agent_id) if call.agent_id is not None else None
+    new = [one for one in written if one.row is None]
+    changed = [one for one in written if one.row is not None]
+    copy(db, f"call({_CALL})", (_columns(one, account) for one in new))
+    copy(db, "content", ((one.key, packed(head_json(one.call))) for one in new))
+    _change(db, account, changed)
+    copy(db, "part", (row for one in written if one.turns is not None for row in _parts(one.key, one.turns)))
+    copy(
         db,
-        "SELECT id FROM call WHERE account = %s AND parent = ANY(%s) AND vendor_id <> parent AND NOT leg",
-        (account, vendor_ids),
+        "action",
+        ((one.key, n, action.kind.value, action.name) for one in written for n, action in enumerate(one.call.actions)),
     )
-    if legs := [key for (key,) in found]:
-        ask(db, "UPDATE call SET leg = true WHERE id = ANY(%s)", (legs,))
-        ask(
-            db,
-            f"UPDATE {words} SET bag = (bag::text || ' ' || %s)::tsvector WHERE id = ANY(%s)",
-            (lexeme(f"{FILTER}leg"), legs),
+    index = Index(db, known)
+    words = {one.key: filter_words(account, one.agent, one.call, leg=one.leg) for one in written}
+    spoken = [Entry(one.key, one.seq, words[one.key], one.turns) for one in written if one.turns is not None]
+    if spoken:
+        index.write(spoken, held=any(one.turns is not None for one in changed))
+    if stays := {one.key: words[one.key] for one in changed if one.turns is None}:
+        index.refilter(stays)
+    _count(db, account, written, _mark_legs(db, account, vendor_ids, index))
+
+
+def _change(db: Connection, account: int, changed: Sequence[_Kept]) -> None:
+    if not changed:
+        return
+    rows = [one.row for one in changed if one.row is not None]
+    with db.cursor() as cursor:
+        # The other tables follow where the key changes. Away first, so that calls may take each other's places.
+        moved = [(-row.key, row.key) for one, row in zip(changed, rows, strict=True) if one.key != row.key]
+        if moved:
+            cursor.executemany("UPDATE call SET id = %s WHERE id = %s", moved)
+        cursor.executemany(
+            f"UPDATE call SET ({_CALL}) = ({_PLACES}) WHERE id = %s".encode(),
+            [
+                (*_columns(one, account), row.key if one.key == row.key else -row.key)
+                for one, row in zip(changed, rows, strict=True)
+            ],
         )
+        cursor.executemany(
+            "UPDATE content SET head = %s WHERE id = %s", [(packed(head_json(one.call)), one.key) for one in changed]
+        )
+    ask(db, "DELETE FROM action WHERE call = ANY(%s)", ([one.key for one in changed],))
+    ask(db, "DELETE FROM part WHERE call = ANY(%s)", ([one.key for one in changed if one.turns is not None],))
 
 
-def _second(call: Call) -> int:
-    return int(call.started_at.timestamp() // 1)
-
-
-def _row(key: int, one: _Held, account: int, agent: int | None, leg: bool, now: int | None) -> Columns:
+def _columns(one: _Kept, account: int) -> Columns:
     call = one.call
     return (
-        key,
+        one.key,
         one.seq,
         account,
         call.vendor_call_id,
         call.parent_id,
-        leg,
+        one.leg,
         call.is_test,
-        agent,
+        one.agent,
         to_ms(call.started_at),
         call.duration_seconds,
-        call.direction,
-        call.status,
+        call.direction.value,
+        call.status.value,
         call.was_answered,
         call.from_number,
         call.to_number,
         tail_of(call.from_number),
         tail_of(call.to_number),
         call.end_reason,
-        len(call.turns),
-        " ".join(dict.fromkeys(action.kind for action in call.actions)),
+        one.spoken.count,
+        one.spoken.timed,
+        " ".join(dict.fromkeys(action.kind.value for action in call.actions)),
         one.digest,
-        settled_stage(call),
-        now,
+        one.said,
+        one.settled,
+        _now(),
     )
+
+
+def _parts(key: int, turns: Sequence[Turn]) -> Iterable[Columns]:
+    before: Counter[str] = Counter()
+    for n, part in enumerate(parts_of(turns)):
+        yield (key, n, *(before[speaker] for speaker in SPOKEN), packed(turns_json(part)))
+        before.update(turn.speaker.value for turn in part)
 
 
 def _agents(db: Connection, account: int, calls: Sequence[Call]) -> dict[str, int]:
@@ -305,7 +246,7 @@ def _agents(db: Connection, account: int, calls: Sequence[Call]) -> dict[str, in
         return {}
     ask(
         db,
-        """INSERT INTO agent(account, vendor_id, name) SELECT %s, told.* FROM unnest(%s::text[], %s::text[]) AS told
+        """INSERT INTO agent(account, vendor_id, name) SELECT %s, * FROM unnest(%s::text[], %s::text[])
            ON CONFLICT (account, vendor_id) DO UPDATE SET name = excluded.name
            WHERE excluded.name IS NOT NULL AND excluded.name IS DISTINCT FROM agent.name""",
         (account, list(names), list(names.values())),
@@ -316,12 +257,61 @@ def _agents(db: Connection, account: int, calls: Sequence[Call]) -> dict[str, in
     return dict(found.fetchall())
 
 
-def _parents(db: Connection, account: int, written: Sequence[_Held]) -> set[str]:
+def _parents(db: Connection, account: int, written: Sequence[_Kept]) -> set[str]:
     named = {one.call.parent_id for one in written if one.call.parent_id is not None}
     if not named:
         return set()
     found = ask(db, "SELECT vendor_id FROM call WHERE account = %s AND vendor_id = ANY(%s)", (account, list(named)))
     return {vendor_id for (vendor_id,) in found}
+
+
+def _mark_legs(db: Connection, account: int, vendor_ids: Sequence[str], index: Index) -> list[Columns]:
+    """Calls that were here before their parent become its legs; returns (key, test, status, turns) of each."""
+    found = ask(
+        db,
+        """SELECT id, test, status, turns FROM call
+           WHERE account = %s AND parent = ANY(%s) AND vendor_id <> parent AND NOT leg""",
+        (account, list(vendor_ids)),
+    ).fetchall()
+    if found:
+        keys = [row[0] for row in found]
+        ask(db, "UPDATE call SET leg = true WHERE id = ANY(%s)", (keys,))
+        index.mark_legs(keys)
+    return found
+
+
+def _count(db: Connection, account: int, written: Sequence[_Kept], legs: Sequence[Columns]) -> None:
+    """Keep the counters up to date."""
+    tally: Counter[Columns] = Counter()
+    handled: Counter[int] = Counter()
+
+    def count(key: int, test: bool, leg: bool, status: str, turns: int, by: int) -> None:
+        tally[account, key // DAY, test, leg, not turns, status in UNCONNECTED] += by
+
+    for one in written:
+        if (row := one.row) is not None:
+            count(row.key, row.test, row.leg, row.status, row.turns, -1)
+            handled[row.agent or 0] -= 1
+        count(one.key, one.call.is_test, one.leg, one.call.status, one.spoken.count, 1)
+        handled[one.agent or 0] += 1
+    for key, test, status, turns in legs:
+        count(key, test, False, status, turns, -1)
+        count(key, test, True, status, turns, 1)
+    if changes := [(*place, number) for place, number in tally.items() if number]:
+        ask(
+            db,
+            """INSERT INTO tally SELECT * FROM unnest(%s::int[], %s::bigint[], %s::bool[], %s::bool[], %s::bool[],
+               %s::bool[], %s::bigint[]) ON CONFLICT (account, day, test, leg, silent, unconnected)
+               DO UPDATE SET calls = tally.calls + excluded.calls""",
+            [list(column) for column in zip(*changes, strict=True)],
+        )
+    if more := [(agent, number) for agent, number in handled.items() if agent and number]:
+        ask(
+            db,
+            """UPDATE agent SET calls = agent.calls + more.calls FROM unnest(%s::int[], %s::bigint[]) AS more(id, calls)
+               WHERE agent.id = more.id""",
+            [list(column) for column in zip(*more, strict=True)],
+        )
 
 
 class _Keys:
@@ -334,7 +324,9 @@ class _Keys:
 
     def take(self, second: int, own: int | None) -> int:
         """A call that was held keeps its key while its second stays."""
-        key = own if own is not None and own // SLOTS == second else second * SLOTS
+        if own is not None and own // SLOTS == second:
+            return own
+        key = second * SLOTS
         while key in self._of(key // SLOTS):
             key += 1
         self._of(key // SLOTS).add(key)
@@ -356,20 +348,28 @@ class _Keys:
             self._taken[key // SLOTS].add(key)
 
 
-def _copy(db: Connection, table: str, rows: Sequence[Columns]) -> None:
-    with db.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN".encode()) as copy:
-        for row in rows:
-            copy.write_row(row)
+# -- out --------------------------------------------------------------------------------------------------------------
 
 
-def _add_words(db: Connection, table: str, said: set[tuple[str, str, str]], known: set[tuple[str, str]]) -> None:
-    if len(known) > _KNOWN_WORDS:
-        known.clear()
-    fresh = sorted(row for row in said if row[:2] not in known)
-    if fresh:
-        ask(
-            db,
-            f"INSERT INTO {table} SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING",
-            tuple(list(column) for column in zip(*fresh, strict=True)),
-        )
-    known.update(row[:2] for row in fresh)
+def whole_calls(db: Connection, heads: Sequence[tuple[int, bytes]]) -> list[tuple[int, Call]]:
+    """The calls of these keys and heads with all their turns."""
+    keys = [key for key, _ in heads]
+    bodies = ask(db, "SELECT call, body FROM part WHERE call = ANY(%s) ORDER BY call, n", (keys,))
+    turns = {
+        key: tuple(turn for _, body in rows for turn in turns_of(unpacked(body)))
+        for key, rows in groupby(bodies, key=lambda row: row[0])
+    }
+    calls = ((key, head_of(unpacked(head))) for key, head in heads)
+    return [(key, call.model_copy(update={"turns": turns[key]}) if key in turns else call) for key, call in calls]
+
+
+def turns_between(db: Connection, key: int, first: int, last: int | None) -> tuple[Turn, ...]:
+    """The turns from `first` to `last`, or to the end; no part is read that has none of them."""
+    found = ask(
+        db,
+        "SELECT body FROM part WHERE call = %s AND n >= %s AND n <= %s ORDER BY n",
+        (key, part_at(first), part_at(last) if last is not None else 1 << 30),
+    )
+    turns = tuple(turn for (body,) in found for turn in turns_of(unpacked(body)))
+    skipped = part_at(first) * PART
+    return turns[first - 1 - skipped : None if last is None else last - skipped]

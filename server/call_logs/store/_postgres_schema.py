@@ -1,12 +1,16 @@
 """PostgreSQL's tables, made by numbered migrations; see `postgres`."""
 
+from collections.abc import Callable
 from typing import Any
 
 from call_logs.errors import StoreError
 from call_logs.store._postgres_connections import Connection, Connections, ask
 
 ADVISORY = 0x63616C6C
-"""The space of our advisory locks ("call"): 0 migrates, an account's number leads it."""
+"""The space of our advisory locks ("call"). Within it an account's number leads it."""
+
+MIGRATING, BUILDING = 0, -1
+"""The others: who makes the tables, who builds an index."""
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -17,14 +21,16 @@ MIGRATIONS: tuple[str, ...] = (
         high_ms bigint, low_ms bigint, resume text, tenant text NOT NULL DEFAULT '', scope text NOT NULL DEFAULT '');
     CREATE TABLE agent(
         id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account integer NOT NULL REFERENCES account(id),
-        vendor_id text COLLATE "C" NOT NULL, name text COLLATE "C", UNIQUE(account, vendor_id));
+        vendor_id text COLLATE "C" NOT NULL, name text COLLATE "C", calls bigint NOT NULL DEFAULT 0,
+        UNIQUE(account, vendor_id));
     CREATE TABLE call(
         id bigint PRIMARY KEY, seq bigint NOT NULL, account integer NOT NULL REFERENCES account(id),
         vendor_id text COLLATE "C" NOT NULL, parent text COLLATE "C", leg boolean NOT NULL, test boolean NOT NULL,
         agent integer REFERENCES agent(id), started_ms bigint NOT NULL, duration double precision,
         direction text NOT NULL, status text NOT NULL, answered boolean NOT NULL, from_number text, to_number text,
         from_tail text COLLATE "C", to_tail text COLLATE "C", end_reason text, turns integer NOT NULL,
-        actions text NOT NULL, hash bytea NOT NULL, settled smallint NOT NULL, read_ms bigint NOT NULL);
+        timed boolean NOT NULL, actions text NOT NULL, hash bytea NOT NULL, said bytea NOT NULL,
+        settled smallint NOT NULL, read_ms bigint NOT NULL);
     CREATE INDEX call_unsettled ON call(account, id) WHERE settled < 2;
     CREATE UNIQUE INDEX call_source ON call(account, vendor_id);
     CREATE INDEX call_account ON call(account, id);
@@ -38,36 +44,29 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX call_parent ON call(account, parent) WHERE parent IS NOT NULL;
     CREATE INDEX call_silent ON call(account, id) WHERE turns = 0;
     CREATE TABLE content(
-        id bigint NOT NULL REFERENCES call(id) ON DELETE CASCADE, part integer NOT NULL, first integer NOT NULL,
-        last integer NOT NULL, body bytea NOT NULL, PRIMARY KEY(id, part));
-    ALTER TABLE content ALTER body SET STORAGE EXTERNAL;
+        id bigint PRIMARY KEY REFERENCES call(id) ON DELETE CASCADE ON UPDATE CASCADE, head bytea NOT NULL);
+    CREATE TABLE part(
+        call bigint NOT NULL REFERENCES call(id) ON DELETE CASCADE ON UPDATE CASCADE, n integer NOT NULL,
+        customer integer NOT NULL, agent integer NOT NULL, system integer NOT NULL, unknown integer NOT NULL,
+        body bytea NOT NULL, PRIMARY KEY(call, n));
+    ALTER TABLE content ALTER head SET STORAGE EXTERNAL;
+    ALTER TABLE part ALTER body SET STORAGE EXTERNAL;
     CREATE TABLE action(
-        call bigint NOT NULL REFERENCES call(id) ON DELETE CASCADE, n integer NOT NULL, kind text NOT NULL,
-        name text NOT NULL, PRIMARY KEY(call, n));
+        call bigint NOT NULL REFERENCES call(id) ON DELETE CASCADE ON UPDATE CASCADE, n integer NOT NULL,
+        kind text NOT NULL, name text NOT NULL, PRIMARY KEY(call, n));
+    CREATE TABLE tally(
+        account integer NOT NULL, day bigint NOT NULL, test boolean NOT NULL, leg boolean NOT NULL,
+        silent boolean NOT NULL, unconnected boolean NOT NULL, calls bigint NOT NULL,
+        PRIMARY KEY(account, day, test, leg, silent, unconnected));
+    CREATE TABLE note(name text PRIMARY KEY, value text NOT NULL);
+    CREATE TABLE stale(call bigint PRIMARY KEY);
+    INSERT INTO setting VALUES('seq', '0'), ('writes', '0'), ('vocabulary', '0');
     CREATE TABLE unreadable(
         account integer NOT NULL REFERENCES account(id), vendor_id text COLLATE "C" NOT NULL, fields text NOT NULL,
         seen_ms bigint NOT NULL, PRIMARY KEY(account, vendor_id))
     """,
 )
-"""Schema versions. What depends on the tokeniser is not among them: see `INDEX`."""
-
-INDEX = """
-    CREATE TABLE words_{version}(
-        id bigint PRIMARY KEY REFERENCES call(id) ON DELETE CASCADE, seq bigint NOT NULL, kept smallint NOT NULL,
-        bag tsvector NOT NULL, customer text NOT NULL, agent text NOT NULL, system text NOT NULL,
-        unknown text NOT NULL) WITH (toast_tuple_target = 4080);
-    ALTER TABLE words_{version} ALTER bag SET STORAGE MAIN, ALTER bag SET STATISTICS 1000,
-        ALTER customer SET STORAGE EXTERNAL, ALTER agent SET STORAGE EXTERNAL, ALTER system SET STORAGE EXTERNAL,
-        ALTER unknown SET STORAGE EXTERNAL;
-    CREATE INDEX words_{version}_bag ON words_{version} USING gin(bag);
-    CREATE INDEX words_{version}_kept ON words_{version}(kept) WHERE kept > 0;
-    CREATE TABLE vocabulary_{version}(
-        word text COLLATE "C" NOT NULL, language text COLLATE "C" NOT NULL, stem text COLLATE "C" NOT NULL,
-        PRIMARY KEY(word, language));
-    CREATE INDEX vocabulary_{version}_stem ON vocabulary_{version}(language, stem)
-"""
-"""The tables of one tokeniser's index. Rows hold little more than the bag: a search that has to look at many reads few
-pages; the texts lie beside, and only the newest matches are ranked."""
+"""`part` and `tally` are SQLite's (see `sqlite`). What depends on the tokeniser is not here but in `_postgres_index`."""
 
 
 def run(db: Connection, statements: str) -> None:
@@ -76,10 +75,9 @@ def run(db: Connection, statements: str) -> None:
         ask(db, statement)
 
 
-def setting(db: Connection, name: str) -> str | None:
-    """A setting of ours."""
-    row = db.execute("SELECT value FROM setting WHERE name = %s", (name,)).fetchone()
-    return row[0] if row else None
+def settings(db: Connection) -> dict[str, str]:
+    """What the store keeps about itself."""
+    return dict(db.execute("SELECT name, value FROM setting").fetchall())
 
 
 def keep_setting(db: Connection, name: str, value: str) -> None:
@@ -89,21 +87,19 @@ def keep_setting(db: Connection, name: str, value: str) -> None:
     )
 
 
-def migrate(connections: Connections, tokeniser: int) -> None:
+def migrate(connections: Connections, create_index: Callable[[Connection], None]) -> None:
     """Make or renew the tables, one process at a time. Raises `StoreError` for a newer version's or another program's."""
     with connections.reading() as db:
-        if _version(db, connections.name) == len(MIGRATIONS) and setting(db, "tokeniser"):
+        if _version(db, connections.name) == len(MIGRATIONS):
             return
     with connections.writing() as db:
-        db.execute("SELECT pg_advisory_xact_lock(%s, 0)", (ADVISORY,))
+        db.execute("SELECT pg_advisory_xact_lock(%s, %s)", (ADVISORY, MIGRATING))
         version = _version(db, connections.name)
         for migration in MIGRATIONS[version:]:
             run(db, migration)
         keep_setting(db, "schema", str(len(MIGRATIONS)))
-        if setting(db, "tokeniser") is None:
-            run(db, INDEX.format(version=tokeniser))
-            keep_setting(db, "tokeniser", str(tokeniser))
-            db.execute("INSERT INTO setting VALUES('seq', '0'), ('writes', '0')")
+        if version == 0:
+            create_index(db)
 
 
 def _version(db: Connection, name: str) -> int:
@@ -122,7 +118,7 @@ def _version(db: Connection, name: str) -> int:
         raise StoreError(
             f"The database {name} belongs to another program. Create one of its own and point CALL_LOGS_DATABASE at it."
         )
-    version = int(setting(db, "schema") or 0) if all(held) else 0
+    version = int(settings(db)["schema"]) if all(held) else 0
     if version > len(MIGRATIONS):
         raise StoreError(
             f"The database {name} was written by a newer call-logs-mcp (its version {version}, this program's "

@@ -35,12 +35,11 @@ from call_logs.store import (
     Store,
     Unreadable,
     Unsettled,
-    words,
 )
 from call_logs.store._postgres_connections import Connection, Connections, ask
+from call_logs.store._postgres_index import build_step, create, progress, to_build
 from call_logs.store._postgres_queries import (
     DIMENSIONS,
-    UNCONNECTED,
     Index,
     account_numbers,
     among,
@@ -51,17 +50,19 @@ from call_logs.store._postgres_queries import (
     most_relevant,
     newest_hits,
     occurrences_of,
+    silent_calls,
     storable,
     storable_among,
+    total_of,
     where_of,
 )
-from call_logs.store._postgres_rows import calls_at, save_calls, unpacked
-from call_logs.store._postgres_schema import ADVISORY, keep_setting, migrate, setting
+from call_logs.store._postgres_rows import save_calls, turns_between, whole_calls
+from call_logs.store._postgres_schema import ADVISORY, BUILDING, migrate, settings
+from call_logs.store._sqlite_index import SLOTS, Known
 from call_logs.store._sqlite_rows import (
     FROM,
     OVER,
     ROW,
-    SLOTS,
     TOLD,
     key_moment,
     marks_of,
@@ -71,10 +72,11 @@ from call_logs.store._sqlite_rows import (
     to_ms,
     to_ms_after,
 )
+from call_logs.store.parts import fingerprint_of, head_of, unpacked
 from call_logs.store.query import Query
+from call_logs.store.words import TOKENISER_VERSION
 
 _ACCOUNT = "id, name, provider, state, problem, next_step, last_synced_ms, high_ms, low_ms, resume"
-_NOTE = "note:"
 
 
 class PostgresStore(Store):
@@ -91,10 +93,10 @@ class PostgresStore(Store):
         self._leading = threading.Lock()
         self._leader: Connection | None = None
         self._led: set[str] = set()
-        self._known_words: set[tuple[str, str]] = set()
+        self._known = Known()
         self._written = 0
         self._closed = False
-        migrate(self._primary, words.TOKENISER_VERSION)
+        migrate(self._primary, first_index)
 
     def close(self) -> None:
         """Close the connections; what this process led is free for others."""
@@ -112,7 +114,7 @@ class PostgresStore(Store):
         """A snapshot for a question: of the replica, once it has what this process wrote."""
         if self._replica is not None:
             with self._replica.reading() as db:
-                if int(setting(db, "writes") or 0) >= self._written:
+                if int(settings(db)["writes"]) >= self._written:
                     yield db
                     return
         with self._primary.reading() as db:
@@ -129,9 +131,10 @@ class PostgresStore(Store):
                 written = int(found.fetchall()[0][0])
                 yield db
             self._written = written
+            self._known.kept()
 
     def _index(self, db: Connection) -> Index:
-        version = setting(db, "tokeniser")
+        version = settings(db)["tokeniser"]
         return index_of(db, f"words_{version}", f"vocabulary_{version}")
 
     # -- accounts -----------------------------------------------------------------------------------------------
@@ -185,27 +188,32 @@ class PostgresStore(Store):
                 row[1]: row
                 for row in ask(db, f"SELECT {_ACCOUNT} FROM account WHERE name = ANY(%s)", (storable_among(names),))
             }
-            numbers = [row[0] for row in found.values()]
+            numbers = among("account", [row[0] for row in found.values()])
             held = {
-                number: rest
-                for number, *rest in ask(
+                number: (calls, silent)
+                for number, calls, silent in ask(
                     db,
-                    f"SELECT account, count(*), min(id), max(id) FROM call WHERE {among('account', numbers)} GROUP BY 1",
+                    f"""SELECT account, sum(calls)::bigint, coalesce(sum(calls) FILTER (WHERE silent), 0)::bigint
+                        FROM tally WHERE {numbers} GROUP BY account""",
                 )
             }
-            silent = dict(
-                ask(
+            ends = {
+                number: ask(
                     db,
-                    f"SELECT account, count(*) FROM call WHERE {among('account', numbers)} AND turns = 0 GROUP BY 1",
-                ).fetchall()
-            )
-            bad = dict(ask(db, "SELECT account, count(*) FROM unreadable GROUP BY 1").fetchall())
+                    """SELECT (SELECT id FROM call WHERE account = %(account)s ORDER BY id LIMIT 1),
+                       (SELECT id FROM call WHERE account = %(account)s ORDER BY id DESC LIMIT 1)""",
+                    {"account": number},
+                ).fetchall()[0]
+                for number in held
+            }
+            bad = dict(ask(db, f"SELECT account, count(*) FROM unreadable WHERE {numbers} GROUP BY 1").fetchall())
         rows: list[AccountRow] = []
         for name in names:
             if name not in found:
                 continue
             number, _, provider, state, problem, next_step, synced, *marks = found[name]
-            calls, oldest, newest = held.get(number, (0, None, None))
+            calls, silent = held.get(number, (0, 0))
+            oldest, newest = ends.get(number, (None, None))
             rows.append(
                 AccountRow(
                     name,
@@ -216,7 +224,7 @@ class PostgresStore(Store):
                     moment_of(synced),
                     marks_of(tuple(marks)),
                     calls,
-                    calls - silent.get(number, 0),
+                    calls - silent,
                     key_moment(oldest),
                     key_moment(newest),
                     bad.get(number, 0),
@@ -229,10 +237,9 @@ class PostgresStore(Store):
         with self._answering() as db:
             found = ask(
                 db,
-                """SELECT account.name, agent.vendor_id, agent.name, count(call.id) AS calls
-                   FROM agent JOIN account ON account.id = agent.account LEFT JOIN call ON call.agent = agent.id
-                   WHERE account.name = ANY(%s) GROUP BY account.name, agent.id
-                   ORDER BY calls DESC, agent.name NULLS FIRST, agent.id""",
+                """SELECT account.name, agent.vendor_id, agent.name, agent.calls
+                   FROM agent JOIN account ON account.id = agent.account WHERE account.name = ANY(%s)
+                   ORDER BY agent.calls DESC, agent.name NULLS FIRST, agent.id""",
                 (storable_among(names),),
             )
             return [AgentRow(*row) for row in found]
@@ -247,32 +254,27 @@ class PostgresStore(Store):
         unreadable: Sequence[Unreadable] = (),
     ) -> Saved:
         """See `Store.save_page`."""
-        try:
-            with self._transaction() as db:
-                number = self._number(db, account)
-                version = setting(db, "tokeniser")
-                saved = save_calls(db, number, calls, f"words_{version}", f"vocabulary_{version}", self._known_words)
+        with self._transaction() as db:
+            number = self._number(db, account)
+            saved = save_calls(db, number, calls, self._known)
+            ask(
+                db,
+                "DELETE FROM unreadable WHERE account = %s AND vendor_id = ANY(%s)",
+                (number, [call.vendor_call_id for call in calls]),
+            )
+            for record in unreadable:
                 ask(
                     db,
-                    "DELETE FROM unreadable WHERE account = %s AND vendor_id = ANY(%s)",
-                    (number, [call.vendor_call_id for call in calls]),
+                    """INSERT INTO unreadable VALUES(%s, %s, %s, %s) ON CONFLICT (account, vendor_id)
+                       DO UPDATE SET fields = excluded.fields, seen_ms = excluded.seen_ms""",
+                    (number, record.vendor_call_id or "", ", ".join(record.fields), to_ms(datetime.now(UTC))),
                 )
-                for record in unreadable:
-                    ask(
-                        db,
-                        """INSERT INTO unreadable VALUES(%s, %s, %s, %s) ON CONFLICT (account, vendor_id)
-                           DO UPDATE SET fields = excluded.fields, seen_ms = excluded.seen_ms""",
-                        (number, record.vendor_call_id or "", ", ".join(record.fields), to_ms(datetime.now(UTC))),
-                    )
-                if marks is not None:
-                    ask(
-                        db,
-                        "UPDATE account SET high_ms = %s, low_ms = %s, resume = %s WHERE id = %s",
-                        (to_ms(marks.high), to_ms_after(marks.low), marks.resume, number),
-                    )
-        except BaseException:
-            self._known_words.clear()  # what was rolled back is not there
-            raise
+            if marks is not None:
+                ask(
+                    db,
+                    "UPDATE account SET high_ms = %s, low_ms = %s, resume = %s WHERE id = %s",
+                    (to_ms(marks.high), to_ms_after(marks.low), marks.resume, number),
+                )
         return saved
 
     @staticmethod
@@ -286,28 +288,33 @@ class PostgresStore(Store):
 
     def call(self, accounts: Sequence[str], call_id: str) -> Call | None:
         """See `Store.call`."""
-        found = self.excerpt(accounts, call_id)
-        return found.call if found else None
+        with self._answering() as db:
+            held = self._head(db, accounts, call_id)
+            return whole_calls(db, [held[:2]])[0][1] if held else None
 
     def excerpt(self, accounts: Sequence[str], call_id: str, first: int = 1, last: int | None = None) -> Excerpt | None:
         """See `Store.excerpt`."""
+        with self._answering() as db:
+            held = self._head(db, accounts, call_id)
+            if held is None:
+                return None
+            key, head, turns = held
+            between = turns_between(db, key, max(1, first), last)
+            return Excerpt(head_of(unpacked(head)).model_copy(update={"turns": between}), turns)
+
+    @staticmethod
+    def _head(db: Connection, accounts: Sequence[str], call_id: str) -> tuple[int, bytes, int] | None:
+        """(key, head, number of turns) of the call, if it is one of these accounts'."""
         account, _, vendor_id = call_id.partition("/")
         if account not in accounts or not storable(call_id):
             return None
-        with self._answering() as db:
-            found = ask(
-                db,
-                """SELECT content.first, content.body, call.turns FROM call JOIN account ON account.id = call.account
-                   JOIN content ON content.id = call.id WHERE account.name = %(account)s AND call.vendor_id = %(id)s
-                   AND (content.part = 0 OR content.last >= %(first)s
-                   AND (%(last)s::integer IS NULL OR content.first <= %(last)s)) ORDER BY content.part""",
-                {"account": account, "id": vendor_id, "first": first, "last": last},
-            ).fetchall()
-        if not found:
-            return None
-        call = unpacked([body for _, body, _ in found])
-        turns = tuple(turn for turn in call.turns if first <= turn.n and (last is None or turn.n <= last))
-        return Excerpt(call.model_copy(update={"turns": turns}), found[0][2])
+        row = ask(
+            db,
+            """SELECT call.id, content.head, call.turns FROM call JOIN account ON account.id = call.account
+               JOIN content ON content.id = call.id WHERE account.name = %s AND call.vendor_id = %s""",
+            (account, vendor_id),
+        ).fetchone()
+        return (row[0], row[1], row[2]) if row else None
 
     def legs(self, call: Call) -> list[Row]:
         """See `Store.legs`."""
@@ -345,7 +352,7 @@ class PostgresStore(Store):
         """See `Store.list_calls`."""
         with self._answering() as db:
             where, values = where_of(db, which)
-            total = ask(db, f"SELECT count(*) FROM call WHERE {where}", values).fetchall()[0][0]
+            total = total_of(db, which, where, values)
             order, beyond = {
                 "newest": ("call.id DESC", "call.id < %(key)s"),
                 "oldest": ("call.id", "call.id > %(key)s"),
@@ -366,8 +373,8 @@ class PostgresStore(Store):
     def summaries(self, keys: Sequence[int]) -> dict[int, str]:
         """See `Store.summaries`."""
         with self._answering() as db:
-            found = ask(db, "SELECT id, body FROM content WHERE id = ANY(%s) AND part = 0", (list(keys),)).fetchall()
-        return {key: summary for key, body in found if (summary := unpacked([body]).summary)}
+            found = ask(db, "SELECT id, head FROM content WHERE id = ANY(%s)", (list(keys),)).fetchall()
+        return {key: summary for key, head in found if (summary := head_of(unpacked(head)).summary)}
 
     def count(self, which: Filter, group_by: Sequence[str], zone: str) -> tuple[int, list[Group]]:
         """See `Store.count`."""
@@ -391,7 +398,7 @@ class PostgresStore(Store):
         column = {"kind": "action.kind", "name": "action.name"}.get(group_by) or DIMENSIONS[group_by]
         with self._answering() as db:
             where, values = where_of(db, which)
-            considered = ask(db, f"SELECT count(*) FROM call WHERE {where}", values).fetchall()[0][0]
+            considered = total_of(db, which, where, values)
             one_kind = "AND action.kind = %(action)s" if which.action else ""
             found = ask(
                 db,
@@ -434,16 +441,7 @@ class PostgresStore(Store):
     def silent(self, which: Filter, recent_since: datetime) -> list[Silent]:
         """See `Store.silent`."""
         with self._answering() as db:
-            where, values = where_of(db, which)
-            found = ask(
-                db,
-                f"""SELECT account.name, account.provider, count(*),
-                    count(*) FILTER (WHERE call.started_ms >= %(recent)s AND NOT {UNCONNECTED}),
-                    count(*) FILTER (WHERE {UNCONNECTED})
-                    FROM {FROM} WHERE {where} AND call.turns = 0 GROUP BY account.id""",
-                values | {"recent": to_ms(recent_since)},
-            )
-            return [Silent(*row) for row in found]
+            return silent_calls(db, which, recent_since)
 
     # -- search -------------------------------------------------------------------------------------------------
 
@@ -459,7 +457,7 @@ class PostgresStore(Store):
     ) -> SearchPage:
         """See `Store.search`."""
         with self._answering() as db:
-            known = after.known if after else int(setting(db, "seq") or 0)
+            known = after.known if after else int(settings(db)["seq"])
             index = self._index(db)
             query = query.with_forms(functools.partial(forms_of, db, index.vocabulary))
             calls = matching(db, index, query, which, speaker)
@@ -512,21 +510,33 @@ class PostgresStore(Store):
 
     def index_progress(self) -> float | None:
         """See `Store.index_progress`."""
-        return None
+        with self._primary.reading() as db:
+            return progress(db)
 
     def build_index(self, going_on: Callable[[], bool]) -> None:
         """See `Store.build_index`."""
+        with self._primary.reading() as db:
+            if not to_build(db):
+                return
+        known = Known()
+        with contextlib.closing(self._primary.connect()) as building:
+            [(more,)] = ask(building, "SELECT pg_try_advisory_lock(%s, %s)", (ADVISORY, BUILDING)).fetchall()
+            while more and going_on():
+                with self._transaction() as db:
+                    more = build_step(db, known)
+                known.kept()
 
     def after(self, account: str, key: int, limit: int) -> list[tuple[int, Call]]:
         """See `Store.after`."""
         with self._primary.reading() as db:
             found = ask(
                 db,
-                """SELECT call.id FROM call JOIN account ON account.id = call.account
-                   WHERE account.name = %s AND call.id > %s ORDER BY call.id LIMIT %s""",
+                """SELECT call.id, content.head FROM call JOIN account ON account.id = call.account
+                   JOIN content ON content.id = call.id WHERE account.name = %s AND call.id > %s
+                   ORDER BY call.id LIMIT %s""",
                 (account, key, limit),
             ).fetchall()
-            return list(calls_at(db, [key for (key,) in found]).items())
+            return whole_calls(db, [(key, head) for key, head in found])
 
     def unreadable(self, account: str) -> list[Unreadable]:
         """See `Store.unreadable`."""
@@ -537,21 +547,40 @@ class PostgresStore(Store):
                    WHERE account.name = %s ORDER BY vendor_id""",
                 (account,),
             )
-            return [Unreadable(vendor_id or None, tuple(fields.split(", "))) for vendor_id, fields in found]
+            return [
+                Unreadable(vendor_id or None, tuple(filter(None, fields.split(", ")))) for vendor_id, fields in found
+            ]
 
     def fingerprint(self, account: str) -> tuple[int, str]:
         """See `Store.fingerprint`."""
-        raise NotImplementedError
+        with self._primary.reading() as db:
+            found = ask(
+                db,
+                "SELECT call.hash FROM call JOIN account ON account.id = call.account WHERE account.name = %s",
+                (account,),
+            )
+            return fingerprint_of(digest for (digest,) in found)
 
     def remember(self, name: str, value: str | None) -> None:
         """See `Store.remember`."""
         with self._transaction() as db:
             if value is None:
-                ask(db, "DELETE FROM setting WHERE name = %s", (_NOTE + name,))
+                ask(db, "DELETE FROM note WHERE name = %s", (name,))
             else:
-                keep_setting(db, _NOTE + name, value)
+                ask(
+                    db,
+                    "INSERT INTO note VALUES(%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    (name, value),
+                )
 
     def remembered(self, name: str) -> str | None:
         """See `Store.remembered`."""
         with self._primary.reading() as db:
-            return setting(db, _NOTE + name)
+            found = ask(db, "SELECT value FROM note WHERE name = %s", (name,)).fetchone()
+        return found[0] if found else None
+
+
+def first_index(db: Connection) -> None:
+    """The index of a new database: this program's."""
+    create(db, TOKENISER_VERSION)
+    ask(db, "INSERT INTO setting VALUES('tokeniser', %s)", (str(TOKENISER_VERSION),))
