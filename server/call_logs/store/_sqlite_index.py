@@ -135,6 +135,8 @@ class Index:
 def create(db: sqlite3.Connection, suffix: str, version: int) -> None:
     """The tables of an index."""
     db.execute(f"CREATE VIRTUAL TABLE words{suffix} USING fts5({', '.join(SPOKEN)}, filters, tokenize='ascii')")
+    # Merged less often than by default: a page of calls is a segment, and merging costs more than a few more of them.
+    db.execute(f"INSERT INTO words{suffix}(words{suffix}, rank) VALUES('automerge', 8)")
     db.execute(
         f"CREATE TABLE vocabulary{suffix}(word TEXT NOT NULL, language TEXT NOT NULL, stem TEXT NOT NULL,"
         " PRIMARY KEY(word, language)) WITHOUT ROWID"
@@ -180,20 +182,14 @@ def spoken(parts: Iterable[Sequence[Turn]]) -> tuple[list[str], set[str]]:
     return [f" {TURN} ".join(texts) for texts in columns.values()], said
 
 
-def filter_words(account: int, agent: int | None, call: Call, *, leg: int) -> str:
+def filter_words(account: int, agent: int | None, call: Call, tails: Iterable[str | None], *, leg: int) -> str:
+    """`tails`: the digits of the call's numbers, reversed."""
     words = [f"ac{account}", f"di{call.direction}", f"st{call.status.replace('_', '')}"]
     words += [f"ag{agent}"] if agent is not None else []
     words += [f"ak{kind}" for kind in {action.kind: None for action in call.actions}]
-    words += [f"ph{tail}" for tail in tails(call)]
+    words += [f"ph{tail}" for tail in tails if tail]
     words += [word for word, holds in (("test", call.is_test), ("leg", leg)) if holds]
     return " ".join(FILTER + word for word in words)
-
-
-def tails(call: Call) -> list[str]:
-    """The digits of both numbers, reversed."""
-    from call_logs.phones import digits  # noqa: PLC0415 - only writes and callers' histories need it
-
-    return [reversed_ for number in (call.from_number, call.to_number) if (reversed_ := digits(number or "")[::-1])]
 
 
 def held_turns(db: sqlite3.Connection, key: int) -> Iterator[Sequence[Turn]]:

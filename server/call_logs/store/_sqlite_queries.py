@@ -2,18 +2,14 @@
 
 import itertools
 import sqlite3
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from statistics import median
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from call_logs.model import Turn
-from call_logs.store import RANKED, Filter, Group, Hit, Occurrence, Row, SearchPage, SearchPosition, Silent
-from call_logs.store._sqlite_index import DAY, FILTER, SLOTS, SPOKEN
-from call_logs.store._sqlite_rows import FROM, ROW, UNCONNECTED, part_bodies, places_for, row_of
+from call_logs.store import RANKED, Filter, Hit, Occurrence, Row, SearchPage, SearchPosition
+from call_logs.store._sqlite_index import FILTER, SLOTS, SPOKEN
+from call_logs.store._sqlite_rows import FROM, ROW, part_bodies, places_for, row_of
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
 from call_logs.store.parts import PART, best_in, part_at, turns_of, unpacked
 from call_logs.store.query import Query, Term
@@ -26,38 +22,26 @@ COUNTED = 20_000
 CLOSE_LENGTHS = 2
 """Letters more or fewer that a word may have that was meant by another."""
 
-DIMENSIONS = {
-    "day": "call.started_ms",
-    "hour": "call.started_ms",
-    "weekday": "call.started_ms",
-    "agent": "coalesce(agent.name, agent.vendor_id, 'unknown')",
-    "account": "account.name",
-    "provider": "account.provider",
-    "status": "call.status",
-    "direction": "call.direction",
-    "end_reason": "coalesce(call.end_reason, 'unknown')",
-    "phone": "coalesce(CASE call.direction WHEN 'outbound' THEN call.to_number ELSE call.from_number END,"
-    " CASE call.direction WHEN 'unknown' THEN call.to_number END, 'unknown')",
-}
-TIME_FORMS = {"day": "%Y-%m-%d", "hour": "%H:00", "weekday": "%A"}
+MOST_TOTALS = 500
+"""Totals that are kept."""
 
 
-def shaper(dimension: str, zone: str) -> Callable[[Any], str]:
-    """What turns a dimension's column into its key. Days, hours and weekdays are the zone's."""
-    form = TIME_FORMS.get(dimension)
-    if form is None:
-        return str
-    there = ZoneInfo(zone)
+class Totals:
+    """Totals that were counted, each good until a call changes: the pages of a list ask for the same one."""
 
-    def shaped(ms: Any) -> str:
-        return datetime.fromtimestamp(ms / 1000, there).strftime(form)
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], tuple[str, int]] = {}
 
-    return shaped
-
-
-def group_of(key: tuple[str, ...], durations: Sequence[float | None], answered: int) -> Group:
-    known = [duration for duration in durations if duration is not None]
-    return Group(key, len(durations), answered, sum(known), median(known) if known else None)
+    def of(self, db: sqlite3.Connection, statement: str, values: dict[str, Any]) -> int:
+        """The number that the statement gives."""
+        (changes,) = db.execute("SELECT value FROM setting WHERE name = 'changes'").fetchone()
+        asked = (statement, *sorted(values.items()))
+        known = self._known.get(asked)
+        if known is None or known[0] != changes:
+            if len(self._known) >= MOST_TOTALS:
+                self._known = {}
+            known = self._known[asked] = (changes, db.execute(statement, values).fetchone()[0])
+        return known[1]
 
 
 def window_of(which: Filter) -> tuple[list[str], dict[str, Any]]:
@@ -118,82 +102,6 @@ def window_keys(which: Filter) -> tuple[int, int]:
 _NO_KEY = 1 << 62
 
 
-def is_tallied(which: Filter) -> bool:
-    """Whether the filter asks for nothing but accounts, a window, tests and legs."""
-    return which == Filter(
-        which.accounts,
-        which.since,
-        which.until,
-        include_tests=which.include_tests,
-        include_legs=which.include_legs,
-    )
-
-
-def tallied(db: sqlite3.Connection, which: Filter) -> dict[tuple[int, int, int], int]:
-    """How many calls there are by (account, silent, unconnected); days from the tally, the window's ends from the calls."""
-    low, high = window_keys(which)
-    first, last = -(-low // DAY), max(-(-low // DAY), high // DAY)
-    accounts = account_numbers(db, which.accounts)
-    shown = ("" if which.include_tests else " AND test = 0") + ("" if which.include_legs else " AND leg = 0")
-    found = Counter[tuple[int, int, int]]()
-    values = {"low": low, "high": high, "first": first, "last": last, "low_end": min(first * DAY, high)}
-    values["high_begin"] = max(last * DAY, values["low_end"])
-    for row in db.execute(
-        f"""SELECT account, silent, unconnected, sum(calls) FROM tally
-            WHERE {among("account", accounts)} AND day >= :first AND day < :last {shown}
-            GROUP BY account, silent, unconnected""",
-        values,
-    ):
-        found[row[:3]] += row[3]
-    for begin, end in (("low", "low_end"), ("high_begin", "high")):
-        if values[begin] < values[end] and (end != "high" or which.until is not None):
-            for row in db.execute(
-                f"""SELECT account, turns = 0 AS silent, status IN ({UNCONNECTED_LIST}) AS unconnected, count(*) FROM call
-                    WHERE {among("account", accounts)} AND id >= :{begin} AND id < :{end} {shown}
-                    GROUP BY 1, 2, 3""",
-                values,
-            ):
-                found[row[:3]] += row[3]
-    return found
-
-
-UNCONNECTED_LIST = ", ".join(f"'{status.value}'" for status in sorted(UNCONNECTED))
-
-
-def total_of(db: sqlite3.Connection, which: Filter, where: str, values: dict[str, Any]) -> int:
-    """How many calls the filter has."""
-    if is_tallied(which):
-        return sum(tallied(db, which).values())
-    return db.execute(f"SELECT count(*) FROM call WHERE {where}", values).fetchone()[0]
-
-
-def silent_calls(db: sqlite3.Connection, which: Filter, recent_since: datetime) -> list[Silent]:
-    where, values = where_of(db, which)
-    calls: Counter[int] = Counter()
-    unconnected: Counter[int] = Counter()
-    if is_tallied(which):
-        for (account, silent, apart), number in tallied(db, which).items():
-            calls[account] += number * silent
-            unconnected[account] += number * silent * apart
-    else:
-        for account, number, apart in db.execute(
-            f"""SELECT account, count(*), sum(status IN ({UNCONNECTED_LIST})) FROM call
-                WHERE {where} AND turns = 0 GROUP BY account""",
-            values,
-        ):
-            calls[account], unconnected[account] = number, apart
-    recent = dict(
-        db.execute(
-            f"""SELECT account, count(*) FROM call WHERE {where} AND turns = 0 AND id >= :recent_key
-                AND started_ms >= :recent AND status NOT IN ({UNCONNECTED_LIST}) GROUP BY account""",
-            values
-            | {"recent": round(recent_since.timestamp() * 1000), "recent_key": int(recent_since.timestamp()) * SLOTS},
-        ).fetchall()
-    )
-    named = db.execute(f"SELECT id, name, provider FROM account WHERE {among('id', [*+calls])} ORDER BY id")
-    return [Silent(name, provider, calls[id_], recent.get(id_, 0), unconnected[id_]) for id_, name, provider in named]
-
-
 @dataclass(frozen=True)
 class Matching:
     """The calls that a search matches: a full-text expression, that of the hidden ones among them, and what is left.
@@ -207,10 +115,10 @@ class Matching:
     values: dict[str, Any]
     columns: tuple[str, ...]
 
-    def total(self, db: sqlite3.Connection) -> int:
+    def total(self, db: sqlite3.Connection, totals: Totals) -> int:
         """How many there are. The few hidden ones are taken off: to leave them out costs more on each of the others."""
-        found = self._count(db, self.match)
-        return found - self._count(db, f"({self.match}) AND {self.hidden}") if self.hidden and found else found
+        found = self._count(db, totals, self.match)
+        return found - self._count(db, totals, f"({self.match}) AND {self.hidden}") if self.hidden and found else found
 
     def newest(
         self, db: sqlite3.Connection, chosen: str, known: int, limit: int, before: int | None = None
@@ -231,11 +139,9 @@ class Matching:
     def _source(self) -> str:
         return _JOINED if "call." in self.where else "words"
 
-    def _count(self, db: sqlite3.Connection, match: str) -> int:
-        return db.execute(
-            f"SELECT count(*) FROM {self._source} WHERE words MATCH :match AND {self.where}",
-            self.values | {"match": match},
-        ).fetchone()[0]
+    def _count(self, db: sqlite3.Connection, totals: Totals, match: str) -> int:
+        statement = f"SELECT count(*) FROM {self._source} WHERE words MATCH :match AND {self.where}"
+        return totals.of(db, statement, self.values | {"match": match})
 
 
 _JOINED = "words JOIN call ON call.id = words.rowid"
@@ -251,21 +157,9 @@ def match_of(db: sqlite3.Connection, query: Query, which: Filter, speaker: str |
     match = " AND ".join(f"({part})" for part in required)
     if speaker is not None:
         match = f"{speaker} : ({match})"
-    wanted: list[list[str]] = []
-    if agents is not None:
-        wanted.append([f"ag{number}" for number in agents])
-    elif len(accounts) < db.execute("SELECT count(*) FROM account").fetchone()[0]:
-        wanted.append([f"ac{number}" for number in accounts])
-    if which.direction is not None:
-        wanted.append([f"di{which.direction}"])
-    if which.status is not None:
-        wanted.append([f"st{which.status.replace('_', '')}"])
-    if which.action is not None:
-        wanted.append([f"ak{which.action}"])
-    for words in wanted:
-        match += " AND (" + " OR ".join(f'"{FILTER}{word}"' for word in words) + ")"
-    if which.phone is not None:
-        match += f' AND "{FILTER}ph{which.phone[::-1]}" *'
+    if agents is None and len(accounts) == db.execute("SELECT count(*) FROM account").fetchone()[0]:
+        accounts = []  # all there are: nothing to choose
+    match += chosen_by(which, accounts, agents)
     if query.excluded:
         match = f"({match}) NOT ({' OR '.join(fts(term) for term in query.excluded)})"
     hidden = [word for word, allowed in (("test", which.include_tests), ("leg", which.include_legs)) if not allowed]
@@ -277,6 +171,17 @@ def match_of(db: sqlite3.Connection, query: Query, which: Filter, speaker: str |
         values,
         (speaker,) if speaker is not None else SPOKEN,
     )
+
+
+def chosen_by(which: Filter, accounts: Sequence[int], agents: Sequence[int] | None) -> str:
+    """The filter as words of the index, to be added to an expression. Agents belong to an account and stand for it."""
+    wanted = [[f"ac{number}" for number in accounts] if agents is None else [f"ag{number}" for number in agents]]
+    wanted += [[f"di{which.direction}"]] if which.direction is not None else []
+    wanted += [[f"st{which.status.replace('_', '')}"]] if which.status is not None else []
+    wanted += [[f"ak{which.action}"]] if which.action is not None else []
+    parts = [" OR ".join(f'"{FILTER}{word}"' for word in words) for words in wanted if words]
+    parts += [f'"{FILTER}ph{which.phone[::-1]}" *'] if which.phone is not None else []
+    return "".join(f" AND ({part})" for part in parts)
 
 
 def fts(term: Term) -> str:
@@ -312,11 +217,13 @@ def close_words(db: sqlite3.Connection, word: str) -> tuple[str, ...]:
     return close(word, [other for (other,) in found])
 
 
-def occurrences_of(db: sqlite3.Connection, query: Query, which: Filter, speaker: str | None) -> list[Occurrence]:
+def occurrences_of(
+    db: sqlite3.Connection, totals: Totals, query: Query, which: Filter, speaker: str | None
+) -> list[Occurrence]:
     counted: list[Occurrence] = []
     for term in query.terms:
         matching = match_of(db, Query(((term,),)), which, speaker)
-        number = matching.total(db) if matching else 0
+        number = matching.total(db, totals) if matching else 0
         varies = len(term.tokens) == 1 and not number and may_vary(term.tokens[0])
         counted.append(Occurrence(" ".join(term.tokens), number, close_words(db, term.tokens[0]) if varies else ()))
     return counted

@@ -133,8 +133,8 @@ class Page:
         self._db.execute("INSERT INTO content VALUES(?, ?)", (key, packed(head)))
         self._keep_turns(key, call, jsons)
         self._keep_actions(key, call)
-        leg, agent = row[5], row[7]
-        self._index.add(key, call.turns, filter_words(self._account, agent, call, leg=leg))
+        leg, agent, tails = row[5], row[7], row[15:17]
+        self._index.add(key, call.turns, filter_words(self._account, agent, call, tails, leg=leg))
         self._count(key, call.is_test, leg, call.status, not call.turns, agent, 1)
         self._mark_legs(call.vendor_call_id)
 
@@ -153,8 +153,8 @@ class Page:
         self._db.execute("UPDATE content SET head = ? WHERE id = ?", (packed(head), key))
         self._db.execute("DELETE FROM action WHERE call = ?", (key,))
         self._keep_actions(key, call)
-        leg, agent = row[5], row[7]
-        words = filter_words(self._account, agent, call, leg=leg)
+        leg, agent, tails = row[5], row[7], row[15:17]
+        words = filter_words(self._account, agent, call, tails, leg=leg)
         if turns:
             self._db.execute("DELETE FROM part WHERE call = ?", (key,))
             self._keep_turns(key, call, turns[0])

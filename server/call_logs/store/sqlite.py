@@ -39,21 +39,18 @@ from call_logs.store import (
     Unreadable,
     Unsettled,
 )
+from call_logs.store._sqlite_counts import action_groups_of, groups_of, silent_calls, total_of
 from call_logs.store._sqlite_index import Known, build_step, create, is_behind, progress, to_build
 from call_logs.store._sqlite_queries import (
-    DIMENSIONS,
+    Totals,
     account_numbers,
     among,
     encodable,
     forms_of,
-    group_of,
     match_of,
     most_relevant,
     newest_hits,
     occurrences_of,
-    shaper,
-    silent_calls,
-    total_of,
     turns_between,
     where_of,
 )
@@ -157,6 +154,7 @@ class SQLiteStore(Store):
         self._writing = threading.RLock()
         self._closed = False
         self._known = Known()
+        self._totals = Totals()
         self._leading = _Alone(self._path.with_name(f"{self._path.name}-lead"))
         try:
             with _told(self._path):
@@ -184,6 +182,7 @@ class SQLiteStore(Store):
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA cache_size=-16384")
+            connection.execute("PRAGMA wal_autocheckpoint=4000")
         except BaseException:
             connection.close()
             raise
@@ -456,10 +455,9 @@ class SQLiteStore(Store):
     ) -> ListPage:
         """See `Store.list_calls`."""
         with self._reading() as db:
-            where, values = where_of(db, which)
-            total = total_of(db, which, where, values)
-            if total > _WALKED and (len(which.accounts) > 1 or sort == "longest"):
-                where, values = where_of(db, which, walked=True)
+            total = total_of(db, self._totals, which)
+            walked = total > _WALKED and (len(which.accounts) > 1 or sort == "longest")
+            where, values = where_of(db, which, walked=walked)
             order, beyond = {
                 "newest": ("call.id DESC", "call.id < :key"),
                 "oldest": ("call.id", "call.id > :key"),
@@ -484,49 +482,15 @@ class SQLiteStore(Store):
 
     def count(self, which: Filter, group_by: Sequence[str], zone: str) -> tuple[int, list[Group]]:
         """See `Store.count`."""
-        groups: dict[tuple[str, ...], list[float | None]] = {}
-        answered: dict[tuple[str, ...], int] = {}
-        total = 0
         with self._reading() as db:
-            where, values = where_of(db, which)
-            chosen = ", ".join(DIMENSIONS[name] for name in group_by) or "''"
-            shape = [shaper(name, zone) for name in group_by]
-            found = db.execute(
-                f"SELECT call.duration, call.answered, {chosen} FROM {FROM} WHERE {where}",
-                values,
-            )
-            for duration, was_answered, *parts in found:
-                key = tuple(form(part) for form, part in zip(shape, parts, strict=False))
-                groups.setdefault(key, []).append(duration)
-                answered[key] = answered.get(key, 0) + was_answered
-                total += 1
-        return total, [group_of(key, durations, answered[key]) for key, durations in groups.items()]
+            groups = groups_of(db, which, group_by, zone)
+        total = sum(group.calls for group in groups)
+        return total, groups
 
     def count_actions(self, which: Filter, group_by: str, zone: str) -> tuple[int, list[ActionGroup]]:
         """See `Store.count_actions`."""
-        column = {"kind": "action.kind", "name": "action.name"}.get(group_by) or DIMENSIONS[group_by]
-        form = shaper(group_by, zone)
-        executions: dict[str, int] = {}
-        calls: dict[str, dict[int, str]] = {}
         with self._reading() as db:
-            where, values = where_of(db, which)
-            considered = db.execute(f"SELECT count(*) FROM call WHERE {where}", values).fetchone()[0]
-            one_kind = "AND action.kind = :action" if which.action else ""
-            found = db.execute(
-                f"""SELECT {column}, call.id, account.name || '/' || call.vendor_id
-                    FROM {FROM} JOIN action ON action.call = call.id
-                    WHERE {where} {one_kind} ORDER BY call.id DESC""",
-                values | {"action": str(which.action)},
-            )
-            for part, call, call_id in found:
-                key = form(part)
-                executions[key] = executions.get(key, 0) + 1
-                calls.setdefault(key, {}).setdefault(call, call_id)
-        groups = [
-            ActionGroup(key, number, len(calls[key]), tuple(list(calls[key].values())[:3]))
-            for key, number in executions.items()
-        ]
-        return considered, groups
+            return total_of(db, self._totals, which), action_groups_of(db, which, group_by, zone)
 
     def settled(self, account: str, vendor_call_ids: Sequence[str], *, told: bool) -> set[str]:
         """See `Store.settled`."""
@@ -578,7 +542,7 @@ class SQLiteStore(Store):
             matching = match_of(db, query, which, speaker and Speaker(speaker))
             if matching is None:
                 return SearchPage([], 0, ranked_all=True, more=False, known=known)
-            total = matching.total(db)
+            total = matching.total(db, self._totals)
             if sort == "newest":
                 return newest_hits(db, query, matching, total, limit, known, after)
             return most_relevant(db, query, matching, total, limit, known, after)
@@ -587,7 +551,7 @@ class SQLiteStore(Store):
         """See `Store.occurrences`."""
         with self._reading() as db:
             query = query.with_forms(functools.partial(forms_of, db))
-            return occurrences_of(db, query, which, speaker and Speaker(speaker))
+            return occurrences_of(db, self._totals, query, which, speaker and Speaker(speaker))
 
     # -- several processes, other versions, other engines -------------------------------------------------------
 

@@ -1,0 +1,225 @@
+"""How many: totals of lists and searches, calls without a transcript, and groups; see `sqlite` for the tables."""
+
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from statistics import median
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from call_logs.store import ActionGroup, Filter, Group, Silent
+from call_logs.store._sqlite_index import DAY, SLOTS
+from call_logs.store._sqlite_queries import Totals, account_numbers, among, where_of, window_keys
+from call_logs.store._sqlite_rows import UNCONNECTED, places_for
+
+_NO_CONVERSATION = "status IN (" + ", ".join(f"'{status.value}'" for status in sorted(UNCONNECTED)) + ")"
+_EXAMPLES = 3
+_EPOCH = date(1970, 1, 1)
+_EPOCH_WEEKDAY = 3
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_COLUMNS = {
+    "status": "call.status",
+    "direction": "call.direction",
+    "end_reason": "call.end_reason",
+    "phone": "coalesce(CASE call.direction WHEN 'outbound' THEN call.to_number ELSE call.from_number END,"
+    " CASE call.direction WHEN 'unknown' THEN call.to_number END)",
+    "agent": "call.agent",
+    "account": "call.account",
+    "provider": "call.account",
+    "kind": "action.kind",
+    "name": "action.name",
+}
+
+
+def is_tallied(which: Filter) -> bool:
+    """Whether the filter asks for nothing but accounts, a window, tests and legs."""
+    return which == Filter(
+        which.accounts, which.since, which.until, include_tests=which.include_tests, include_legs=which.include_legs
+    )
+
+
+def tallied(db: sqlite3.Connection, which: Filter) -> Counter[tuple[int, int, int]]:
+    """How many calls there are by (account, silent, unconnected): days from the tally, the window's ends one by one."""
+    low, high = window_keys(which)
+    whole = range(-(-low // DAY), max(-(-low // DAY), high // DAY))
+    accounts = among("account", account_numbers(db, which.accounts))
+    shown = ("" if which.include_tests else " AND test = 0") + ("" if which.include_legs else " AND leg = 0")
+    found = Counter[tuple[int, int, int]]()
+    for *key, calls in db.execute(
+        f"SELECT account, silent, unconnected, sum(calls) FROM tally WHERE {accounts} AND day >= ? AND day < ? {shown}"
+        " GROUP BY 1, 2, 3",
+        (whole.start, whole.stop),
+    ):
+        found[tuple(key)] += calls
+    ends = [(low, min(whole.start * DAY, high)), (max(whole.stop * DAY, low), high)] if whole else [(low, high)]
+    for begin, end in ends:
+        if begin < end:
+            for *key, calls in db.execute(
+                f"SELECT account, turns = 0, {_NO_CONVERSATION}, count(*) FROM call"
+                f" WHERE {accounts} AND id >= ? AND id < ? {shown} GROUP BY 1, 2, 3",
+                (begin, end),
+            ):
+                found[tuple(key)] += calls
+    return found
+
+
+def total_of(db: sqlite3.Connection, totals: Totals, which: Filter) -> int:
+    """How many calls the filter has."""
+    if is_tallied(which):
+        return tallied(db, which).total()
+    where, values = where_of(db, which)
+    return totals.of(db, f"SELECT count(*) FROM call WHERE {where}", values)
+
+
+def silent_calls(db: sqlite3.Connection, which: Filter, recent_since: datetime) -> list[Silent]:
+    """Calls without a transcript, by account."""
+    where, values = where_of(db, which)
+    calls, unconnected = Counter[int](), Counter[int]()
+    if is_tallied(which):
+        for (account, silent, apart), number in tallied(db, which).items():
+            calls[account] += number * silent
+            unconnected[account] += number * silent * apart
+    else:
+        for account, number, apart in db.execute(
+            f"SELECT account, count(*), sum({_NO_CONVERSATION}) FROM call WHERE {where} AND turns = 0 GROUP BY account",
+            values,
+        ):
+            calls[account], unconnected[account] = number, apart
+    began = {"recent": round(recent_since.timestamp() * 1000), "recent_key": int(recent_since.timestamp() // 1) * SLOTS}
+    recent = dict(
+        db.execute(
+            f"SELECT account, count(*) FROM call WHERE {where} AND turns = 0 AND id >= :recent_key"
+            f" AND started_ms >= :recent AND NOT {_NO_CONVERSATION} GROUP BY account",
+            values | began,
+        ).fetchall()
+    )
+    named = db.execute(f"SELECT id, name, provider FROM account WHERE {among('id', list(+calls))} ORDER BY id")
+    return [Silent(name, provider, calls[key], recent.get(key, 0), unconnected[key]) for key, name, provider in named]
+
+
+def groups_of(db: sqlite3.Connection, which: Filter, group_by: Sequence[str], zone: str) -> list[Group]:
+    """The calls by these dimensions."""
+    where, values = where_of(db, which)
+    asked = [_Dimension(db, name, zone) for name in group_by]
+    chosen = ", ".join(dimension.column for dimension in asked)
+    durations: dict[tuple[Any, ...], list[float | None]] = defaultdict(list)
+    # Rows as they come, one list an entry: SQL would sort them all, and has no median.
+    for *key, duration in db.execute(
+        f"SELECT call.answered, {chosen + ', ' if chosen else ''}call.duration FROM call WHERE {where}", values
+    ):
+        durations[tuple(key)].append(duration)
+    together: dict[tuple[str, ...], list[float | None]] = {}
+    answered = Counter[tuple[str, ...]]()
+    for (was_answered, *parts), some in durations.items():
+        key = tuple(dimension.shaped(part) for dimension, part in zip(asked, parts, strict=True))
+        together.setdefault(key, []).extend(some)
+        answered[key] += was_answered * len(some)
+    return [_group(key, some, answered[key]) for key, some in together.items()]
+
+
+def action_groups_of(db: sqlite3.Connection, which: Filter, group_by: str, zone: str) -> list[ActionGroup]:
+    """The calls' actions by one dimension."""
+    where, values = where_of(db, which)
+    dimension = _Dimension(db, group_by, zone)
+    one_kind = "AND action.kind = :action" if which.action else ""
+    executions = Counter[str]()
+    calls: dict[str, dict[int, None]] = defaultdict(dict)
+    for part, key in db.execute(
+        f"SELECT {dimension.column}, call.id FROM call CROSS JOIN action ON action.call = call.id"
+        f" WHERE {where} {one_kind} ORDER BY call.id DESC",
+        values | {"action": str(which.action)},
+    ):
+        shaped = dimension.shaped(part)
+        executions[shaped] += 1
+        calls[shaped][key] = None
+    examples = {shaped: list(keys)[:_EXAMPLES] for shaped, keys in calls.items()}
+    chosen = [key for keys in examples.values() for key in keys]
+    ids = dict(
+        db.execute(
+            "SELECT call.id, account.name || '/' || vendor_id FROM call JOIN account ON account.id = call.account"
+            f" WHERE call.id IN ({places_for(chosen)})",
+            chosen,
+        ).fetchall()
+    )
+    return [
+        ActionGroup(shaped, number, len(calls[shaped]), tuple(ids[key] for key in examples[shaped]))
+        for shaped, number in executions.items()
+    ]
+
+
+class _Dimension:
+    """A column to group by (numbers where they will do), and what turns its values into keys."""
+
+    def __init__(self, db: sqlite3.Connection, name: str, zone: str) -> None:
+        self._shaped: dict[Any, str] = {}
+        if name in ("day", "hour", "weekday"):
+            local = _local_seconds(db, zone)
+            self.column = f"{local} / 3600 % 24" if name == "hour" else f"{local} / 86400"
+            self._shape = _TIMES[name]
+        else:
+            self.column = _COLUMNS[name]
+            self._shape = _names(db, name)
+
+    def shaped(self, value: Any) -> str:
+        """The key of a value of the column."""
+        if value not in self._shaped:
+            self._shaped[value] = self._shape(value)
+        return self._shaped[value]
+
+
+_TIMES: dict[str, Callable[[int], str]] = {
+    "day": lambda number: (_EPOCH + timedelta(days=number)).isoformat(),
+    "hour": lambda number: f"{number:02}:00",
+    "weekday": lambda number: _WEEKDAYS[(number + _EPOCH_WEEKDAY) % 7],
+}
+
+
+def _names(db: sqlite3.Connection, dimension: str) -> Callable[[Any], str]:
+    statement = {
+        "agent": "SELECT id, coalesce(name, vendor_id) FROM agent",
+        "account": "SELECT id, name FROM account",
+        "provider": "SELECT id, provider FROM account",
+    }.get(dimension)
+    names: dict[Any, str] = dict(db.execute(statement).fetchall()) if statement else {}
+    return lambda value: "unknown" if value is None else names.get(value, str(value))
+
+
+def _local_seconds(db: sqlite3.Connection, zone: str) -> str:
+    """A call's start in seconds of the zone's own clock, as an expression: a case for each change of the clock."""
+    (oldest,), (newest,) = (
+        db.execute(f"SELECT coalesce({most}(id), 0) / {SLOTS} FROM call").fetchone() for most in ("min", "max")
+    )
+    there = ZoneInfo(zone)
+    seconds = "call.started_ms / 1000"
+    changes = _changes(there, oldest - 86400, newest + 86400)
+    whens = "".join(f" WHEN {seconds} < {until} THEN {offset}" for until, offset in changes)
+    last = _offset(there, newest + 86400)
+    return f"({seconds} + CASE{whens} ELSE {last} END)" if whens else f"({seconds} + {last})"
+
+
+def _changes(zone: ZoneInfo, low: int, high: int) -> list[tuple[int, int]]:
+    """(until when, offset) of each stretch of time between these seconds but the last."""
+    found: list[tuple[int, int]] = []
+    for begin, end in pairwise([*range(low, high, 86400), high]):
+        before, after = begin, end
+        while _offset(zone, begin) != _offset(zone, end) and after - before > 1:
+            middle = (before + after) // 2
+            if _offset(zone, middle) == _offset(zone, begin):
+                before = middle
+            else:
+                after = middle
+        if _offset(zone, begin) != _offset(zone, end):
+            found.append((after, _offset(zone, begin)))
+    return found
+
+
+def _offset(zone: ZoneInfo, second: int) -> int:
+    offset = datetime.fromtimestamp(second, UTC).astimezone(zone).utcoffset()
+    return round(offset.total_seconds()) if offset is not None else 0
+
+
+def _group(key: tuple[str, ...], durations: Sequence[float | None], answered: int) -> Group:
+    known = [duration for duration in durations if duration is not None]
+    return Group(key, len(durations), answered, sum(known), median(known) if known else None)
