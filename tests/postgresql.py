@@ -26,7 +26,7 @@ from call_logs.store import Store
 
 GIVEN = os.environ.get("CALL_LOGS_TEST_POSTGRES", "")
 REQUIRED = bool(os.environ.get("CALL_LOGS_REQUIRE_POSTGRES"))
-PASSWORD = "p%40ss:w/rd-canary"
+PASSWORD = "p%40ss:w%2Frd-canary"
 """Of the role `secret`, the only one that needs one; as it is written in a URL."""
 
 _SETTINGS = """
@@ -65,9 +65,8 @@ class Server:
             return found.fetchall() if found.description else []
 
     def restart(self) -> None:
-        """Stop it at once, as a crash would, and start it again."""
-        assert self.folder is not None
-        self.control("restart", "-m", "immediate")
+        """End all connections and start it again."""
+        self.control("restart", "-m", "fast")
 
     def control(self, *arguments: str) -> None:
         """Run pg_ctl for it."""

@@ -50,7 +50,7 @@ class Server(MCPServer[App]):
 
 def build_server(config: Config, store: Store | None = None) -> Server:
     """Wire the store, the sync, the tools and the resources. The store is closed with the server if opened here."""
-    held = store or open_store(config.database)
+    held = store or open_store(config.database, config.database_read)
     sync = Sync(
         config.accounts,
         held,

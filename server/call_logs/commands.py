@@ -46,7 +46,7 @@ def sync_accounts(config: Config, account: str | None, *, as_json: bool) -> int:
 
 
 async def _passes(config: Config, names: list[str], as_json: bool) -> tuple[list[Health], dict[str, int]]:
-    store = open_store(config.database)
+    store = open_store(config.database, config.database_read)
     sync = Sync(config.accounts, store, history=config.history, masking=config.masking)
     console = Console(stderr=True, quiet=as_json)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
@@ -148,7 +148,7 @@ def import_reports(config: Config, files: Sequence[Path], account: str | None, *
     chosen = _importing(config, account)
     counts = {"new": 0, "changed": 0, "same": 0, "refused": 0}
     problems: list[str] = []
-    with contextlib.closing(open_store(config.database)) as store:
+    with contextlib.closing(open_store(config.database, config.database_read)) as store:
         store.open_account(chosen.name, chosen.provider.slug, chosen.tenant, chosen.scope)
         for file in files:
             calls: list[Call] = []

@@ -397,10 +397,24 @@ def sort_key(row: Row, sort: str) -> tuple[float, int]:
     return (row.duration_seconds or 0.0 if sort == "longest" else 0.0, row.key)
 
 
-def open_store(database: str) -> Store:
-    """The store at a file path. Raises `StoreError`."""
-    if "://" in database:
-        raise StoreError("CALL_LOGS_DATABASE names a database server, which this version cannot use. Set it to a file.")
-    from call_logs.store.sqlite import SQLiteStore  # noqa: PLC0415 - the other engine may be asked for instead
+def open_store(database: str, read: str | None = None) -> Store:
+    """The store at a file path or a `postgresql://` address; `read` is the address of a replica. Raises `StoreError`."""
+    if "://" not in database:
+        from call_logs.store.sqlite import SQLiteStore  # noqa: PLC0415 - the other engine may be asked for instead
 
-    return SQLiteStore(database)
+        return SQLiteStore(database)
+    if not database.startswith(("postgresql://", "postgres://")):
+        raise StoreError(
+            "CALL_LOGS_DATABASE names a database server that is not PostgreSQL. Set it to a file, or to "
+            "postgresql://user:password@host:5432/database."
+        )
+    try:
+        from call_logs.store.postgres import PostgresStore  # noqa: PLC0415 - its driver is an extra
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "psycopg":
+            raise
+        raise StoreError(
+            "CALL_LOGS_DATABASE names a PostgreSQL database, whose driver is not installed. Install "
+            "call-logs-mcp[postgres], or set it to a file."
+        ) from error
+    return PostgresStore(database, read)

@@ -54,12 +54,15 @@ class Connections:
         try:
             given = conninfo.conninfo_to_dict(url)
         except psycopg.Error:
+            given = {"host": "@"}
+        host, database = str(given.get("host") or ""), str(given.get("dbname") or "")
+        if "@" in host + database:  # the rest of a password with an @ or a / in it
             raise StoreError(
                 f"{variable} is not a PostgreSQL address. It looks like postgresql://user:password@host:5432/database; "
                 "what is not a letter or a digit in the password is written as %XX."
             ) from None
         self._conninfo = conninfo.make_conninfo("", **{**_TO_SERVER, **given})
-        self.name = f"{given.get('dbname') or 'the default database'} at {given.get('host') or 'this machine'}"
+        self.name = f"{database or 'of the user'} at {host or 'this machine'}"
         self._idle: list[Connection] = []
         self._lending = threading.Lock()
         self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)

@@ -11,14 +11,17 @@ from call_logs.model import Speaker, Turn
 from call_logs.store import RANKED, Filter, Hit, Occurrence, Row, SearchPage, SearchPosition, Silent
 from call_logs.store._postgres_connections import Connection, ask
 from call_logs.store._postgres_index import EXACT, HUGE, HUGE_LEXEME, LONG, LONGEST_WORD, WEIGHTS
+from call_logs.store._sqlite_counts import is_tallied
 from call_logs.store._sqlite_index import DAY, FILTER, SLOTS, SPOKEN
-from call_logs.store._sqlite_queries import CLOSE_LENGTHS, COUNTED, UNCONNECTED_LIST, is_tallied, window_keys
-from call_logs.store._sqlite_rows import FROM, ROW, row_of, to_ms
+from call_logs.store._sqlite_queries import CLOSE_LENGTHS, COUNTED, window_keys
+from call_logs.store._sqlite_rows import FROM, ROW, UNCONNECTED, row_of, to_ms
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
 from call_logs.store.parts import PART, Candidate, best_in, part_at, turns_of, unpacked
 from call_logs.store.query import Query, Term
 from call_logs.store.ranking import Weighted, ranked, weight, weighted
 from call_logs.store.words import TURN, fold
+
+_NO_CONVERSATION = f"status IN ({', '.join(repr(status.value) for status in sorted(UNCONNECTED))})"
 
 _SLICES = (11 * DAY, 90 * DAY)
 """The newest matches are looked for in these last stretches of time first: a frequent word has enough of them there."""
@@ -150,7 +153,7 @@ def tallied(db: Connection, which: Filter) -> Counter[tuple[int, bool, bool]]:
     for begin, end in ends:
         for account, silent, unconnected, calls in ask(
             db,
-            f"""SELECT account, turns = 0, status IN ({UNCONNECTED_LIST}), count(*) FROM call
+            f"""SELECT account, turns = 0, {_NO_CONVERSATION}, count(*) FROM call
                 WHERE {accounts} AND id >= %s AND id < %s {shown} GROUP BY 1, 2, 3""",
             (begin, end),
         ):
@@ -177,7 +180,7 @@ def silent_calls(db: Connection, which: Filter, recent_since: datetime) -> list[
     else:
         for account, number, apart in ask(
             db,
-            f"""SELECT account, count(*), count(*) FILTER (WHERE status IN ({UNCONNECTED_LIST})) FROM call
+            f"""SELECT account, count(*), count(*) FILTER (WHERE {_NO_CONVERSATION}) FROM call
                 WHERE {where} AND turns = 0 GROUP BY account""",
             values,
         ):
@@ -186,7 +189,7 @@ def silent_calls(db: Connection, which: Filter, recent_since: datetime) -> list[
         ask(
             db,
             f"""SELECT account, count(*) FROM call WHERE {where} AND turns = 0 AND id >= %(recent_key)s
-                AND started_ms >= %(recent)s AND status NOT IN ({UNCONNECTED_LIST}) GROUP BY account""",
+                AND started_ms >= %(recent)s AND NOT {_NO_CONVERSATION} GROUP BY account""",
             values | {"recent": to_ms(recent_since), "recent_key": int(recent_since.timestamp()) * SLOTS},
         ).fetchall()
     )

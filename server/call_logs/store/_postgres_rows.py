@@ -166,7 +166,12 @@ def _write(db: Connection, account: int, written: Sequence[_Kept], known: Known)
         ((one.key, n, action.kind.value, action.name) for one in written for n, action in enumerate(one.call.actions)),
     )
     index = Index(db, known)
-    words = {one.key: filter_words(account, one.agent, one.call, leg=one.leg) for one in written}
+    words = {
+        one.key: filter_words(
+            account, one.agent, one.call, (tail_of(one.call.from_number), tail_of(one.call.to_number)), leg=one.leg
+        )
+        for one in written
+    }
     spoken = [Entry(one.key, one.seq, words[one.key], one.turns) for one in written if one.turns is not None]
     if spoken:
         index.write(spoken, held=any(one.turns is not None for one in changed))

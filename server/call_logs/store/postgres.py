@@ -96,7 +96,11 @@ class PostgresStore(Store):
         self._known = Known()
         self._written = 0
         self._closed = False
-        migrate(self._primary, first_index)
+        try:
+            migrate(self._primary, first_index)
+        except StoreError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the connections; what this process led is free for others."""
