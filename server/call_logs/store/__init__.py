@@ -189,6 +189,15 @@ class AccountRow:
     unreadable: int
 
 
+class Opened(NamedTuple):
+    """What `Store.open_account` was told of an account."""
+
+    name: str
+    provider: str
+    tenant: str
+    scope: str
+
+
 class AgentRow(NamedTuple):
     """An agent that handled calls of an account."""
 
@@ -249,6 +258,10 @@ class Store(ABC):
         `tenant` stands for whose calls these are, `scope` for which of them are read; both are opaque. With another
         scope the whole history is read again. Raises `StoreError` if the name holds calls of another provider or tenant.
         """
+
+    @abstractmethod
+    def opened(self) -> list[Opened]:
+        """Every account that was ever opened, by name; for who moves them to another store."""
 
     @abstractmethod
     def marks(self, account: str) -> Marks:

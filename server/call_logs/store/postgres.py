@@ -27,6 +27,7 @@ from call_logs.store import (
     ListPage,
     Marks,
     Occurrence,
+    Opened,
     Row,
     Saved,
     SearchPage,
@@ -167,6 +168,11 @@ class PostgresStore(Store):
             if held[2] != scope:
                 ask(db, "UPDATE account SET high_ms = NULL, low_ms = NULL, resume = NULL WHERE name = %s", (name,))
             ask(db, "UPDATE account SET tenant = %s, scope = %s WHERE name = %s", (tenant or held[1], scope, name))
+
+    def opened(self) -> list[Opened]:
+        """See `Store.opened`."""
+        with self._primary.reading() as db:
+            return [Opened(*row) for row in ask(db, "SELECT name, provider, tenant, scope FROM account ORDER BY name")]
 
     def marks(self, account: str) -> Marks:
         """See `Store.marks`."""
