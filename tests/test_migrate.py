@@ -139,9 +139,7 @@ def test_a_target_with_other_calls_is_refused_and_left_alone(source: Callable[[i
         assert other.fingerprint("acme") == before
 
 
-def test_copies_that_differ_are_told_and_the_marks_stay_behind(
-    source: Callable[[int], SQLiteStore], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_copies_that_differ_are_told_and_the_marks_stay_behind(source: Callable[[int], SQLiteStore]) -> None:
     """A target that got calls from elsewhere after the first run."""
     source(30)
     url = fresh_database()

@@ -13,7 +13,7 @@ from call_logs.store._postgres_connections import Connection, ask
 from call_logs.store._postgres_index import EXACT, HUGE, HUGE_LEXEME, LONG, LONGEST_WORD, WEIGHTS
 from call_logs.store._sqlite_counts import is_tallied
 from call_logs.store._sqlite_index import DAY, FILTER, SLOTS, SPOKEN
-from call_logs.store._sqlite_queries import CLOSE_LENGTHS, COUNTED, window_keys
+from call_logs.store._sqlite_queries import CLOSE_LENGTHS, COUNTED, MOST_TOTALS, window_keys
 from call_logs.store._sqlite_rows import FROM, ROW, UNCONNECTED, row_of, to_ms
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
 from call_logs.store.parts import PART, Candidate, best_in, part_at, turns_of, unpacked
@@ -161,11 +161,11 @@ def tallied(db: Connection, which: Filter) -> Counter[tuple[int, bool, bool]]:
     return found
 
 
-def total_of(db: Connection, which: Filter, where: str, values: Mapping[str, Any]) -> int:
+def total_of(db: Connection, totals: "Totals", which: Filter, where: str, values: Mapping[str, Any]) -> int:
     """How many calls the filter has."""
     if is_tallied(which):
         return sum(tallied(db, which).values())
-    return ask(db, f"SELECT count(*) FROM call WHERE {where}", values).fetchall()[0][0]
+    return totals.of(db, f"SELECT count(*) FROM call WHERE {where}", values)
 
 
 def silent_calls(db: Connection, which: Filter, recent_since: datetime) -> list[Silent]:
@@ -328,11 +328,30 @@ def _any_text(said: str, terms: Sequence[Term], values: dict[str, Any]) -> str:
     return f"({' OR '.join(found)})"
 
 
-def counted(db: Connection, index: Index, calls: Matching, most: int | None = None) -> int:
+class Totals:
+    """Totals that were counted, each good until a call changes: the pages of a list or search ask for the same one."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], tuple[str, int]] = {}
+
+    def of(self, db: Connection, statement: str, values: Mapping[str, Any]) -> int:
+        """The number that the statement gives."""
+        [(changes,)] = ask(db, "SELECT value FROM setting WHERE name = 'changes'").fetchall()
+        asked = (statement, *sorted(values.items()))
+        known = self._known.get(asked)
+        if known is None or known[0] != changes:
+            if len(self._known) >= MOST_TOTALS:
+                self._known = {}
+            known = self._known[asked] = (changes, ask(db, statement, values).fetchall()[0][0])
+        return known[1]
+
+
+def counted(db: Connection, totals: Totals, index: Index, calls: Matching, most: int | None = None) -> int:
     """How many calls match, or `most` if they are more."""
     source = _source(index, calls)
-    statement = f"SELECT count(*) FROM (SELECT 1 FROM {source} LIMIT {most}) AS found" if most else None
-    return ask(db, statement or f"SELECT count(*) FROM {source}", calls.values).fetchall()[0][0]
+    if most:
+        source = f"(SELECT 1 FROM {source} LIMIT {most}) AS found"
+    return totals.of(db, f"SELECT count(*) FROM {source}", calls.values)
 
 
 def _source(index: Index, calls: Matching, *conditions: str) -> str:
@@ -387,6 +406,7 @@ def newest_hits(
 
 def most_relevant(
     db: Connection,
+    totals: Totals,
     index: Index,
     query: Query,
     speaker: str | None,
@@ -397,7 +417,7 @@ def most_relevant(
     after: SearchPosition | None,
 ) -> SearchPage:
     keys = newest(db, index, calls, total, RANKED, known if after else None)
-    weights = after.weights if after else tuple(weights_of(db, index, query.terms))
+    weights = after.weights if after else tuple(weights_of(db, totals, index, query.terms))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
     columns = ", ".join([speaker] if speaker else SPOKEN)
     texts = [
@@ -411,11 +431,11 @@ def most_relevant(
     return SearchPage(hits, total, total <= RANKED, len(order) > limit, known, weights)
 
 
-def weights_of(db: Connection, index: Index, terms: Sequence[Term]) -> Iterator[float]:
+def weights_of(db: Connection, totals: Totals, index: Index, terms: Sequence[Term]) -> Iterator[float]:
     calls = ask(db, f"SELECT count(*) FROM (SELECT 1 FROM call LIMIT {COUNTED}) AS held").fetchall()[0][0]
     for term in terms:
         condition, values = _said(index, Query(((term,),)), None, [])
-        found = counted(db, index, Matching(condition, values), COUNTED)
+        found = counted(db, totals, index, Matching(condition, values), COUNTED)
         yield round(weight(found, max(calls, found)), 4)
 
 
@@ -520,11 +540,11 @@ def forms_of(db: Connection, vocabulary: str, words: Sequence[str]) -> dict[str,
 
 
 def occurrences_of(
-    db: Connection, index: Index, query: Query, which: Filter, speaker: str | None
+    db: Connection, totals: Totals, index: Index, query: Query, which: Filter, speaker: str | None
 ) -> Iterator[Occurrence]:
     for term in query.terms:
         calls = matching(db, index, Query(((term,),)), which, speaker)
-        number = counted(db, index, calls) if calls else 0
+        number = counted(db, totals, index, calls) if calls else 0
         varies = len(term.tokens) == 1 and not number and may_vary(term.tokens[0])
         meant = _close(db, index.vocabulary, term.tokens[0]) if varies else ()
         yield Occurrence(" ".join(term.tokens), number, meant)

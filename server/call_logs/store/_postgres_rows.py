@@ -106,6 +106,7 @@ def save_calls(db: Connection, account: int, calls: Iterable[Call], known: Known
     if seq != held_seq:
         ask(db, "UPDATE setting SET value = %s WHERE name = 'seq'", (str(seq),))
     if written := [one for one in kept.values() if one.written]:
+        ask(db, "UPDATE setting SET value = (value::bigint + 1)::text WHERE name = 'changes'")
         _write(db, account, written, known)
     return saved
 

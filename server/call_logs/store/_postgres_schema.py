@@ -1,13 +1,15 @@
 """PostgreSQL's tables, made by numbered migrations; see `postgres`."""
 
 from collections.abc import Callable
-from typing import Any
 
 from call_logs.errors import StoreError
 from call_logs.store._postgres_connections import Connection, Connections, ask
 
 ADVISORY = 0x63616C6C
 """The space of our advisory locks ("call"). Within it an account's number leads it."""
+
+_OURS = {"setting", "account", "call"}
+"""Tables that every version has."""
 
 MIGRATING, BUILDING = 0, -1
 """The others: who makes the tables, who builds an index."""
@@ -60,7 +62,7 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY(account, day, test, leg, silent, unconnected));
     CREATE TABLE note(name text PRIMARY KEY, value text NOT NULL);
     CREATE TABLE stale(call bigint PRIMARY KEY);
-    INSERT INTO setting VALUES('seq', '0'), ('writes', '0'), ('vocabulary', '0');
+    INSERT INTO setting VALUES('seq', '0'), ('writes', '0'), ('changes', '0'), ('vocabulary', '0');
     CREATE TABLE unreadable(
         account integer NOT NULL REFERENCES account(id), vendor_id text COLLATE "C" NOT NULL, fields text NOT NULL,
         seen_ms bigint NOT NULL, PRIMARY KEY(account, vendor_id))
@@ -104,21 +106,20 @@ def migrate(connections: Connections, create_index: Callable[[Connection], None]
 
 def _version(db: Connection, name: str) -> int:
     """The number of migrations that were run."""
-    found: tuple[Any, ...] | None = db.execute(
-        "SELECT to_regclass('setting'), to_regclass('account'), to_regclass('call'), current_setting('server_encoding')"
-    ).fetchone()
-    *tables, encoding = found or (None, None, None, "")
+    [(encoding,)] = db.execute("SELECT current_setting('server_encoding')").fetchall()
+    # Not to_regclass: it may answer from before another process's transaction that this one has waited for.
+    found = db.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
+    tables = {name for (name,) in found}
     if encoding != "UTF8":
         raise StoreError(
             f"The database {name} cannot hold every language: it is encoded in {encoding}. Create one with "
             "createdb --encoding UTF8 --template template0."
         )
-    held = [table is not None for table in tables]
-    if any(held) != all(held):
+    if tables & _OURS and not tables >= _OURS:
         raise StoreError(
             f"The database {name} belongs to another program. Create one of its own and point CALL_LOGS_DATABASE at it."
         )
-    version = int(settings(db)["schema"]) if all(held) else 0
+    version = int(settings(db)["schema"]) if tables >= _OURS else 0
     if version > len(MIGRATIONS):
         raise StoreError(
             f"The database {name} was written by a newer call-logs-mcp (its version {version}, this program's "

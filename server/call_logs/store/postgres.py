@@ -42,6 +42,7 @@ from call_logs.store._postgres_index import build_step, create, progress, to_bui
 from call_logs.store._postgres_queries import (
     DIMENSIONS,
     Index,
+    Totals,
     account_numbers,
     among,
     counted,
@@ -95,6 +96,7 @@ class PostgresStore(Store):
         self._leader: Connection | None = None
         self._led: set[str] = set()
         self._known = Known()
+        self._totals = Totals()
         self._written = 0
         self._closed = False
         try:
@@ -362,7 +364,7 @@ class PostgresStore(Store):
         """See `Store.list_calls`."""
         with self._answering() as db:
             where, values = where_of(db, which)
-            total = total_of(db, which, where, values)
+            total = total_of(db, self._totals, which, where, values)
             order, beyond = {
                 "newest": ("call.id DESC", "call.id < %(key)s"),
                 "oldest": ("call.id", "call.id > %(key)s"),
@@ -408,7 +410,7 @@ class PostgresStore(Store):
         column = {"kind": "action.kind", "name": "action.name"}.get(group_by) or DIMENSIONS[group_by]
         with self._answering() as db:
             where, values = where_of(db, which)
-            considered = total_of(db, which, where, values)
+            considered = total_of(db, self._totals, which, where, values)
             one_kind = "AND action.kind = %(action)s" if which.action else ""
             found = ask(
                 db,
@@ -471,18 +473,19 @@ class PostgresStore(Store):
             index = self._index(db)
             query = query.with_forms(functools.partial(forms_of, db, index.vocabulary))
             calls = matching(db, index, query, which, speaker)
-            total = counted(db, index, calls) if calls else 0
+            total = counted(db, self._totals, index, calls) if calls else 0
             if calls is None or not total:
                 return SearchPage([], 0, ranked_all=True, more=False, known=known)
-            found = newest_hits if sort == "newest" else most_relevant
-            return found(db, index, query, speaker, calls, total, limit, known, after)
+            if sort == "newest":
+                return newest_hits(db, index, query, speaker, calls, total, limit, known, after)
+            return most_relevant(db, self._totals, index, query, speaker, calls, total, limit, known, after)
 
     def occurrences(self, query: Query, which: Filter, *, speaker: str | None = None) -> list[Occurrence]:
         """See `Store.occurrences`."""
         with self._answering() as db:
             index = self._index(db)
             formed = query.with_forms(functools.partial(forms_of, db, index.vocabulary))
-            return list(occurrences_of(db, index, formed, which, speaker))
+            return list(occurrences_of(db, self._totals, index, formed, which, speaker))
 
     # -- several processes, other versions, other engines -------------------------------------------------------
 
@@ -514,6 +517,8 @@ class PostgresStore(Store):
 
     def _forget_leading(self) -> None:
         if self._leader is not None:
+            with contextlib.suppress(psycopg.Error):  # a server that is gone holds no locks
+                ask(self._leader, "SELECT pg_advisory_unlock_all()")
             self._leader.close()
         self._leader = None
         self._led.clear()
