@@ -154,8 +154,12 @@ def _started(programs: Path) -> Server:
         user = next(one.pw_name for one in pwd.getpwall() if one.pw_name in ("postgres", "nobody"))
         shutil.chown(folder, user)
         if not str(programs).startswith("/usr/"):
-            shutil.copytree(programs.parent, folder / "programs", symlinks=True)  # else that user may not reach it
-            programs = folder / "programs/bin"
+            # That user may not reach it. A wheel's libraries stand beside its package.
+            package = programs.parents[1]
+            for found in package.parent.glob(f"{package.name}*"):
+                if found.is_dir() and found.suffix != ".dist-info":
+                    shutil.copytree(found, folder / found.name, symlinks=True)
+            programs = folder / package.name / programs.relative_to(package)
     data = folder / "data"
     _run(
         user, programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"

@@ -26,6 +26,9 @@ _NO_CONVERSATION = f"status IN ({', '.join(repr(status.value) for status in sort
 _SLICES = (11 * DAY, 90 * DAY)
 """The newest matches are looked for in these last stretches of time first: a frequent word has enough of them there."""
 
+_SORTED = 20_000
+"""Up to so many matches are all looked up in the index and sorted; the planner likes to walk calls instead, and errs."""
+
 _LOCAL = "to_timestamp(call.started_ms / 1000.0) AT TIME ZONE %(zone)s"
 _CUSTOMER = (
     "CASE call.direction WHEN 'outbound' THEN call.to_number WHEN 'unknown' THEN coalesce(call.from_number, call.to_number)"
@@ -372,8 +375,10 @@ def newest(
         statement = f"SELECT words.id FROM {_source(index, calls, *conditions, *bounds)}"
         return [key for (key,) in ask(db, f"{statement} ORDER BY words.id DESC LIMIT %(limit)s", values)]
 
-    if total <= limit:
-        return found()
+    if total <= _SORTED:
+        statement = f"SELECT words.id FROM {_source(index, calls, *conditions)}"
+        statement = f"WITH found AS MATERIALIZED ({statement}) SELECT id FROM found ORDER BY id DESC LIMIT %(limit)s"
+        return [key for (key,) in ask(db, statement, values)]
     top = below or values.get("high") or 1 + (ask(db, "SELECT coalesce(max(id), 0) FROM call").fetchall()[0][0])
     keys: list[int] = []
     for near, far in pairwise((0, *_SLICES, None)):
