@@ -1,5 +1,6 @@
 """What every store keeps and finds. One suite for all implementations, against a naive reference in plain Python."""
 
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from call_logs.errors import StoreError
 from call_logs.model import Action, ActionKind, Call, Direction, Speaker, Status, Turn, customer_number
 from call_logs.store import RANKED, Filter, Hit, Marks, SearchPage, Store, Unreadable, sort_key
+from call_logs.store import sqlite as engine
 from call_logs.store.query import parse
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.store.words import fold
@@ -36,7 +38,19 @@ def sqlite(folder: Path) -> Open:
     return lambda: SQLiteStore(folder / "calls.db")
 
 
-STORES: list[Callable[[Path], Open]] = [sqlite, postgres]
+def newest_sqlite(folder: Path) -> Open:
+    """The same on the newest SQLite, whatever this Python brings."""
+    pytest.importorskip("apsw", reason="the newest SQLite comes with apsw")
+    import newest_sqlite as newest  # noqa: PLC0415 - needs apsw
+
+    class Newest(SQLiteStore):
+        def _opened(self) -> sqlite3.Connection:
+            return cast("sqlite3.Connection", newest.connect(self._path, engine.BUSY_SECONDS))
+
+    return lambda: Newest(folder / "calls.db")
+
+
+STORES: list[Callable[[Path], Open]] = [sqlite, newest_sqlite, postgres]
 """Every implementation: from a fresh folder to what opens one and the same empty store. Add yours here."""
 
 

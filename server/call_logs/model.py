@@ -159,7 +159,7 @@ class Call(BaseModel):
 class Spoken(NamedTuple):
     """What a merge asks of the turns that are held, so that a store need not load them."""
 
-    count: int
+    turns: int
     timed: bool
 
     @classmethod

@@ -70,7 +70,7 @@ class _Kept:
 
     @property
     def settled(self) -> int:
-        told = self.spoken.count or self.call.summary
+        told = self.spoken.turns or self.call.summary
         return TOLD if self.call.is_final and told else OVER if self.call.is_final else 0
 
 
@@ -169,7 +169,12 @@ def _write(db: Connection, account: int, written: Sequence[_Kept], known: Known)
     index = Index(db, known)
     words = {
         one.key: filter_words(
-            account, one.agent, one.call, (tail_of(one.call.from_number), tail_of(one.call.to_number)), leg=one.leg
+            account,
+            one.agent,
+            one.call,
+            (tail_of(one.call.from_number), tail_of(one.call.to_number)),
+            leg=one.leg,
+            turns=one.spoken.turns,
         )
         for one in written
     }
@@ -225,7 +230,7 @@ def _columns(one: _Kept, account: int) -> Columns:
         tail_of(call.from_number),
         tail_of(call.to_number),
         call.end_reason,
-        one.spoken.count,
+        one.spoken.turns,
         one.spoken.timed,
         " ".join(dict.fromkeys(action.kind.value for action in call.actions)),
         one.digest,
@@ -298,7 +303,7 @@ def _count(db: Connection, account: int, written: Sequence[_Kept], legs: Sequenc
         if (row := one.row) is not None:
             count(row.key, row.test, row.leg, row.status, row.turns, -1)
             handled[row.agent or 0] -= 1
-        count(one.key, one.call.is_test, one.leg, one.call.status, one.spoken.count, 1)
+        count(one.key, one.call.is_test, one.leg, one.call.status, one.spoken.turns, 1)
         handled[one.agent or 0] += 1
     for key, test, status, turns in legs:
         count(key, test, False, status, turns, -1)

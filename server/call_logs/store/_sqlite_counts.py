@@ -3,6 +3,7 @@
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from statistics import median
@@ -10,9 +11,19 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from call_logs.store import ActionGroup, Filter, Group, Silent
-from call_logs.store._sqlite_index import DAY, SLOTS
-from call_logs.store._sqlite_queries import Totals, account_numbers, among, where_of, window_keys
-from call_logs.store._sqlite_rows import UNCONNECTED, places_for
+from call_logs.store._sqlite_index import DAY, MUTE, SLOTS, UNCONNECTED
+from call_logs.store._sqlite_queries import (
+    Totals,
+    account_numbers,
+    among,
+    columns_of,
+    is_worded,
+    match_of,
+    source_of,
+    where_of,
+    window_keys,
+)
+from call_logs.store._sqlite_rows import places_for
 
 _NO_CONVERSATION = "status IN (" + ", ".join(f"'{status.value}'" for status in sorted(UNCONNECTED)) + ")"
 _EXAMPLES = 3
@@ -69,47 +80,69 @@ def total_of(db: sqlite3.Connection, totals: Totals, which: Filter) -> int:
     """How many calls the filter has."""
     if is_tallied(which):
         return tallied(db, which).total()
-    where, values = where_of(db, which)
-    return totals.of(db, f"SELECT count(*) FROM call WHERE {where}", values)
+    if is_worded(which):
+        matching = match_of(db, None, which, None)
+        return matching.total(db, totals) if matching else 0
+    where, values = where_of(db, which, walked=True)
+    # Said twice: the index of durations has those that are unknown as 0.
+    bounds = "".join(
+        f" AND coalesce(call.duration, 0) {sign} :{name}"
+        for name, sign in (("shortest", ">="), ("longest", "<="))
+        if name in values
+    )
+    return totals.of(db, f"SELECT count(*) FROM call WHERE {where}{bounds}", values)
 
 
-def silent_calls(db: sqlite3.Connection, which: Filter, recent_since: datetime) -> list[Silent]:
+def silent_calls(db: sqlite3.Connection, totals: Totals, which: Filter, recent_since: datetime) -> list[Silent]:
     """Calls without a transcript, by account."""
-    where, values = where_of(db, which)
     calls, unconnected = Counter[int](), Counter[int]()
     if is_tallied(which):
-        for (account, silent, apart), number in tallied(db, which).items():
-            calls[account] += number * silent
-            unconnected[account] += number * silent * apart
+        for (account, mute, apart), number in tallied(db, which).items():
+            calls[account] += number * mute
+            unconnected[account] += number * mute * apart
     else:
-        for account, number, apart in db.execute(
-            f"SELECT account, count(*), sum({_NO_CONVERSATION}) FROM call WHERE {where} AND turns = 0 GROUP BY account",
-            values,
+        source, values = _silent_source(db, which)
+        for account, number, apart in totals.rows(
+            db, f"SELECT account, count(*), sum({_NO_CONVERSATION}) FROM {source} GROUP BY account", values
         ):
             calls[account], unconnected[account] = number, apart
-    began = {"recent": round(recent_since.timestamp() * 1000), "recent_key": int(recent_since.timestamp() // 1) * SLOTS}
+    begun = datetime.fromtimestamp(recent_since.timestamp() // 1, UTC)
+    source, values = _silent_source(db, replace(which, since=max(which.since or begun, begun)))
     recent = dict(
         db.execute(
-            f"SELECT account, count(*) FROM call WHERE {where} AND turns = 0 AND id >= :recent_key"
-            f" AND started_ms >= :recent AND NOT {_NO_CONVERSATION} GROUP BY account",
-            values | began,
+            f"SELECT account, count(*) FROM {source} AND started_ms >= :recent AND NOT {_NO_CONVERSATION} GROUP BY account",
+            values | {"recent": round(recent_since.timestamp() * 1000)},
         ).fetchall()
     )
     named = db.execute(f"SELECT id, name, provider FROM account WHERE {among('id', list(+calls))} ORDER BY id")
     return [Silent(name, provider, calls[key], recent.get(key, 0), unconnected[key]) for key, name, provider in named]
 
 
+def _silent_source(db: sqlite3.Connection, which: Filter) -> tuple[str, dict[str, Any]]:
+    """The calls of a filter without a transcript. They have an index of their own, with all that a filter compares but
+    actions; few calls have those and no transcript."""
+    if which.action is None:
+        where, values = columns_of(db, which)
+        # An index cannot be named where SQLite sees that nothing can match.
+        named = "" if " IN ()" in where else "INDEXED BY call_silent"
+        return f"call {named} WHERE turns = 0 AND {where}", values
+    matching = match_of(db, None, which, None)
+    if matching is None:
+        return "call WHERE 0", {}
+    return matching.also(MUTE).source
+
+
 def groups_of(db: sqlite3.Connection, which: Filter, group_by: Sequence[str], zone: str) -> list[Group]:
     """The calls by these dimensions."""
-    where, values = where_of(db, which)
+    source, values = source_of(db, which)
     asked = [_Dimension(db, name, zone) for name in group_by]
     chosen = ", ".join(dimension.column for dimension in asked)
     durations: dict[tuple[Any, ...], list[float | None]] = defaultdict(list)
     # Rows as they come, one list an entry: SQL would sort them all, and has no median.
-    for *key, duration in db.execute(
-        f"SELECT call.answered, {chosen + ', ' if chosen else ''}call.duration FROM call WHERE {where}", values
+    for row in db.execute(
+        f"SELECT call.answered, {chosen + ', ' if chosen else ''}call.duration FROM {source}", values
     ):
-        durations[tuple(key)].append(duration)
+        durations[row[:-1]].append(row[-1])
     together: dict[tuple[str, ...], list[float | None]] = {}
     answered = Counter[tuple[str, ...]]()
     for (was_answered, *parts), some in durations.items():
@@ -121,14 +154,14 @@ def groups_of(db: sqlite3.Connection, which: Filter, group_by: Sequence[str], zo
 
 def action_groups_of(db: sqlite3.Connection, which: Filter, group_by: str, zone: str) -> list[ActionGroup]:
     """The calls' actions by one dimension."""
-    where, values = where_of(db, which)
+    source, values = source_of(db, which)
     dimension = _Dimension(db, group_by, zone)
     one_kind = "AND action.kind = :action" if which.action else ""
     executions = Counter[str]()
     calls: dict[str, dict[int, None]] = defaultdict(dict)
     for part, key in db.execute(
-        f"SELECT {dimension.column}, call.id FROM call CROSS JOIN action ON action.call = call.id"
-        f" WHERE {where} {one_kind} ORDER BY call.id DESC",
+        f"SELECT {dimension.column}, action.call FROM action CROSS JOIN call ON call.id = action.call"
+        f" WHERE action.call IN (SELECT call.id FROM {source}) {one_kind} ORDER BY action.call DESC",
         values | {"action": str(which.action)},
     ):
         shaped = dimension.shaped(part)

@@ -8,7 +8,7 @@ an older tokeniser than the index leaves the call's key in `stale`, to be indexe
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
-from call_logs.model import Call, Turn
+from call_logs.model import Call, Status, Turn
 from call_logs.store.forms import languages, may_vary, stem
 from call_logs.store.parts import parts_of, turns_of, unpacked
 from call_logs.store.words import TOKENISER_VERSION, TURN, tokens
@@ -18,6 +18,12 @@ SPOKEN = ("customer", "agent", "system", "unknown")
 
 FILTER = "\u00a7"
 """What filter words begin with. No spoken word has it, so neither is taken for the other."""
+
+MUTE = f'"{FILTER}mute"'
+"""The filter word of calls in which nothing was said, as it is asked for."""
+
+UNCONNECTED = frozenset({Status.BUSY, Status.FAILED, Status.NO_ANSWER, Status.CANCELED, Status.REJECTED})
+"""What never was a conversation."""
 
 STEP_CALLS = 200
 STEP_TURNS = 10_000
@@ -182,13 +188,16 @@ def spoken(parts: Iterable[Sequence[Turn]]) -> tuple[list[str], set[str]]:
     return [f" {TURN} ".join(texts) for texts in columns.values()], said
 
 
-def filter_words(account: int, agent: int | None, call: Call, tails: Iterable[str | None], *, leg: int) -> str:
+def filter_words(
+    account: int, agent: int | None, call: Call, tails: Iterable[str | None], *, leg: int, turns: int
+) -> str:
     """`tails`: the digits of the call's numbers, reversed."""
     words = [f"ac{account}", f"di{call.direction}", f"st{call.status.replace('_', '')}"]
     words += [f"ag{agent}"] if agent is not None else []
     words += [f"ak{kind}" for kind in {action.kind: None for action in call.actions}]
     words += [f"ph{tail}" for tail in tails if tail]
-    words += [word for word, holds in (("test", call.is_test), ("leg", leg)) if holds]
+    said = {"test": call.is_test, "leg": leg, "mute": not turns}
+    words += [word for word, holds in said.items() if holds]
     return " ".join(FILTER + word for word in words)
 
 
@@ -296,8 +305,8 @@ def _free(db: sqlite3.Connection) -> None:
     for table, rows in _FREED.items():
         # The index's first records (its structure) stay: it could not be opened, and so not dropped, without.
         kept = f"FROM words_old_{table} WHERE id > {_STRUCTURE if table == 'data' else 0}"
-        freed = db.execute(f"DELETE {kept} AND id IN (SELECT id {kept} LIMIT {rows})")
-        if freed.rowcount:
+        db.execute(f"DELETE {kept} AND id IN (SELECT id {kept} LIMIT {rows})")
+        if db.execute("SELECT changes()").fetchone()[0]:
             return
     db.execute("DROP TABLE words_old")
     db.execute("DROP TABLE vocabulary_old")

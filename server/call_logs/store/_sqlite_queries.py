@@ -3,12 +3,12 @@
 import itertools
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from call_logs.model import Turn
 from call_logs.store import RANKED, Filter, Hit, Occurrence, Row, SearchPage, SearchPosition
-from call_logs.store._sqlite_index import FILTER, SLOTS, SPOKEN
+from call_logs.store._sqlite_index import DAY, FILTER, SLOTS, SPOKEN
 from call_logs.store._sqlite_rows import FROM, ROW, part_bodies, places_for, row_of
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
 from call_logs.store.parts import PART, best_in, part_at, turns_of, unpacked
@@ -30,17 +30,21 @@ class Totals:
     """Totals that were counted, each good until a call changes: the pages of a list ask for the same one."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[object, ...], tuple[str, int]] = {}
+        self._known: dict[tuple[object, ...], tuple[str, list[tuple[int, ...]]]] = {}
 
     def of(self, db: sqlite3.Connection, statement: str, values: dict[str, Any]) -> int:
         """The number that the statement gives."""
+        return self.rows(db, statement, values)[0][0]
+
+    def rows(self, db: sqlite3.Connection, statement: str, values: dict[str, Any]) -> list[tuple[int, ...]]:
+        """The few rows of numbers that the statement gives."""
         (changes,) = db.execute("SELECT value FROM setting WHERE name = 'changes'").fetchone()
         asked = (statement, *sorted(values.items()))
         known = self._known.get(asked)
         if known is None or known[0] != changes:
             if len(self._known) >= MOST_TOTALS:
                 self._known = {}
-            known = self._known[asked] = (changes, db.execute(statement, values).fetchone()[0])
+            known = self._known[asked] = (changes, db.execute(statement, values).fetchall())
         return known[1]
 
 
@@ -63,33 +67,55 @@ def window_of(which: Filter) -> tuple[list[str], dict[str, Any]]:
     return parts, values
 
 
+def is_worded(which: Filter) -> bool:
+    """Whether the filter asks for something of which the index has words. It answers any of them together, at once."""
+    return any(value is not None for value in (which.agent, which.phone, which.direction, which.status, which.action))
+
+
 def where_of(db: sqlite3.Connection, which: Filter, *, walked: bool = False) -> tuple[str, dict[str, Any]]:
-    """The filter over `call` for lists and counts. `walked`: not by the accounts' index, whose order is another."""
+    """A filter that asks for nothing worded, over `call`. `walked`: not by the accounts' index, whose order is another."""
     parts, values = window_of(which)
-    # The plus keeps SQLite from using the index of the accounts; that of an agent or a status tells more.
     accounts = account_numbers(db, which.accounts)
-    other = walked or which.agent is not None or which.status is not None
-    parts.append(among("+call.account" if other else "call.account", accounts))
-    if which.agent is not None:
-        parts.append(among("call.agent", agent_numbers(db, accounts, which.agent)))
-    for name, value in (("direction", which.direction), ("status", which.status)):
-        if value is not None:
-            parts.append(f"call.{name} = :{name}")
-            values[name] = str(value)
-    if which.action is not None:
-        parts.append("instr(' ' || call.actions || ' ', :kind) > 0")
-        values["kind"] = f" {which.action} "
-    if which.phone is not None:
-        parts.append(
-            "call.id IN (SELECT id FROM call WHERE from_tail >= :tail AND from_tail < :tail_end"
-            " UNION ALL SELECT id FROM call WHERE to_tail >= :tail AND to_tail < :tail_end)"
-        )
-        values |= {"tail": which.phone[::-1], "tail_end": which.phone[::-1] + ":"}
+    if not walked or not is_all(db, accounts):
+        # The plus keeps SQLite from using the index of the accounts.
+        parts.append(among("+call.account" if walked else "call.account", accounts))
     if not which.include_tests:
         parts.append("call.test = 0")
     if not which.include_legs:
         parts.append("call.leg = 0")
-    return " AND ".join(parts), values
+    return " AND ".join(parts) or "1", values
+
+
+def columns_of(db: sqlite3.Connection, which: Filter) -> tuple[str, dict[str, Any]]:
+    """Any filter but that of an action, over `call`."""
+    where, values = where_of(db, which)
+    if which.agent is not None:
+        where += f" AND {among('call.agent', agent_numbers(db, account_numbers(db, which.accounts), which.agent))}"
+    for name, value in (("direction", which.direction), ("status", which.status)):
+        if value is not None:
+            where += f" AND call.{name} = :{name}"
+            values[name] = value.value
+    if which.phone is not None:
+        ends = " OR ".join(f"(call.{end}_tail >= :tail AND call.{end}_tail < :tail_end)" for end in ("from", "to"))
+        where += f" AND ({ends})"
+        values |= {"tail": which.phone[::-1], "tail_end": which.phone[::-1] + ":"}
+    return where, values
+
+
+def source_of(db: sqlite3.Connection, which: Filter) -> tuple[str, dict[str, Any]]:
+    """The calls of a filter: what stands behind FROM."""
+    if not is_worded(which):
+        where, values = where_of(db, which)
+        return f"call WHERE {where}", values
+    matching = match_of(db, None, which, None)
+    if matching is None:
+        return "call WHERE 0", {}
+    return matching.source
+
+
+def is_all(db: sqlite3.Connection, accounts: Sequence[int]) -> bool:
+    """Whether these are all accounts that there are."""
+    return len(accounts) == db.execute("SELECT count(*) FROM account").fetchone()[0]
 
 
 def window_keys(which: Filter) -> tuple[int, int]:
@@ -99,7 +125,7 @@ def window_keys(which: Filter) -> tuple[int, int]:
     return low, high
 
 
-_NO_KEY = 1 << 62
+_NO_KEY = DAY << 32
 
 
 @dataclass(frozen=True)
@@ -120,6 +146,26 @@ class Matching:
         found = self._count(db, totals, self.match)
         return found - self._count(db, totals, f"({self.match}) AND {self.hidden}") if self.hidden and found else found
 
+    @property
+    def shown(self) -> str:
+        """The expression without the hidden ones."""
+        return f"({self.match}) NOT {self.hidden}" if self.hidden else self.match
+
+    @property
+    def on_calls(self) -> str:
+        """What is left to compare, of the calls' table."""
+        return self.where.replace("words.rowid", "call.id")
+
+    @property
+    def source(self) -> tuple[str, dict[str, Any]]:
+        """The calls themselves: what stands behind FROM."""
+        source = f"words CROSS JOIN call ON call.id = words.rowid WHERE words MATCH :match AND {self.where}"
+        return source, self.values | {"match": self.shown}
+
+    def also(self, words: str) -> "Matching":
+        """Those among them that match these words as well."""
+        return replace(self, match=f"({self.match}) AND {words}")
+
     def newest(
         self, db: sqlite3.Connection, chosen: str, known: int, limit: int, before: int | None = None
     ) -> list[tuple[Any, ...]]:
@@ -129,11 +175,21 @@ class Matching:
             where += " AND words.rowid < :before"
         if known < int(db.execute("SELECT value FROM setting WHERE name = 'seq'").fetchone()[0]):
             source, where = _JOINED, f"{where} AND call.seq <= :known"
-        match = f"({self.match}) NOT {self.hidden}" if self.hidden else self.match
         return db.execute(
             f"SELECT {chosen} FROM {source} WHERE words MATCH :match AND {where} ORDER BY words.rowid DESC LIMIT :limit",
-            self.values | {"match": match, "known": known, "limit": limit, "before": before},
+            self.values | {"match": self.shown, "known": known, "limit": limit, "before": before},
         ).fetchall()
+
+    def keys(self, db: sqlite3.Connection, limit: int, after: int | None, *, newest: bool) -> list[int]:
+        """The keys of those behind this one, in order of time."""
+        behind, order = ("<", " DESC") if newest else (">", "")
+        where = self.where if after is None else f"{self.where} AND words.rowid {behind} :after"
+        found = db.execute(
+            f"SELECT words.rowid FROM {self._source} WHERE words MATCH :match AND {where}"
+            f" ORDER BY words.rowid{order} LIMIT :limit",
+            self.values | {"match": self.shown, "limit": limit, "after": after},
+        )
+        return [key for (key,) in found]
 
     @property
     def _source(self) -> str:
@@ -147,41 +203,45 @@ class Matching:
 _JOINED = "words JOIN call ON call.id = words.rowid"
 
 
-def match_of(db: sqlite3.Connection, query: Query, which: Filter, speaker: str | None) -> Matching | None:
-    """What the query and the filter match, with the filters as words of the index. None matches nothing."""
+def match_of(db: sqlite3.Connection, query: Query | None, which: Filter, speaker: str | None) -> Matching | None:
+    """What the query and the filter match, with the filters as words of the index. None matches nothing.
+
+    Without a query the filter must be worded.
+    """
     accounts = account_numbers(db, which.accounts)
     agents = agent_numbers(db, accounts, which.agent) if which.agent is not None else None
     if not accounts or agents == []:
         return None
-    required = [" OR ".join(fts(term) for term in alternatives) for alternatives in query.required]
-    match = " AND ".join(f"({part})" for part in required)
-    if speaker is not None:
-        match = f"{speaker} : ({match})"
-    if agents is None and len(accounts) == db.execute("SELECT count(*) FROM account").fetchone()[0]:
-        accounts = []  # all there are: nothing to choose
-    match += chosen_by(which, accounts, agents)
-    if query.excluded:
+    parts = [" OR ".join(fts(term) for term in alternatives) for alternatives in query.required] if query else []
+    match = " AND ".join(f"({part})" for part in parts)
+    chosen = chosen_by(which, [] if is_all(db, accounts) else accounts, agents)
+    match = " AND ".join(
+        [
+            *([f"{speaker} : ({match})" if speaker is not None else match] if match else []),
+            *(f"({one})" for one in chosen),
+        ]
+    )
+    if query is not None and query.excluded:
         match = f"({match}) NOT ({' OR '.join(fts(term) for term in query.excluded)})"
     hidden = [word for word, allowed in (("test", which.include_tests), ("leg", which.include_legs)) if not allowed]
-    parts, values = window_of(which)
+    left, values = window_of(which)
     return Matching(
         match,
         "(" + " OR ".join(f'"{FILTER}{word}"' for word in hidden) + ")" if hidden else None,
-        " AND ".join(part.replace("call.id", "words.rowid") for part in parts) or "1",
+        " AND ".join(part.replace("call.id", "words.rowid") for part in left) or "1",
         values,
         (speaker,) if speaker is not None else SPOKEN,
     )
 
 
-def chosen_by(which: Filter, accounts: Sequence[int], agents: Sequence[int] | None) -> str:
-    """The filter as words of the index, to be added to an expression. Agents belong to an account and stand for it."""
+def chosen_by(which: Filter, accounts: Sequence[int], agents: Sequence[int] | None) -> list[str]:
+    """The filter as expressions that must all match. Agents belong to an account and stand for it."""
     wanted = [[f"ac{number}" for number in accounts] if agents is None else [f"ag{number}" for number in agents]]
     wanted += [[f"di{which.direction}"]] if which.direction is not None else []
     wanted += [[f"st{which.status.replace('_', '')}"]] if which.status is not None else []
     wanted += [[f"ak{which.action}"]] if which.action is not None else []
     parts = [" OR ".join(f'"{FILTER}{word}"' for word in words) for words in wanted if words]
-    parts += [f'"{FILTER}ph{which.phone[::-1]}" *'] if which.phone is not None else []
-    return "".join(f" AND ({part})" for part in parts)
+    return parts + ([f'"{FILTER}ph{which.phone[::-1]}" *'] if which.phone is not None else [])
 
 
 def fts(term: Term) -> str:
@@ -319,14 +379,22 @@ def hit_at(db: sqlite3.Connection, terms: Sequence[Weighted], score: float, row:
     """The call with the turn that answers best, told from the index's own text; no part is read that is not needed."""
     candidates = {speaker: best for speaker, text in texts.items() if (best := best_in(text, terms)) is not None}
     first = min((best.rank for best in candidates.values()), default=None)
-    position = min(
-        (position_of(db, row.key, speaker, best.turn) for speaker, best in candidates.items() if best.rank == first),
-        default=1,
-    )
-    begin = max(1, position - 1)
-    near = turns_between(db, row.key, begin, position + 1)
+    places = [(speaker, best.turn) for speaker, best in candidates.items() if best.rank == first]
+    if row.turns <= PART:
+        begin, near = 1, turns_between(db, row.key, 1, None)
+        position = min((nth_of(near, speaker, number) for speaker, number in places), default=1)
+    else:
+        position = min((position_of(db, row.key, speaker, number) for speaker, number in places), default=1)
+        begin = max(1, position - 1)
+        near = turns_between(db, row.key, begin, position + 1)
     at = position - begin
-    return Hit(row, near[at], near[0] if at else None, near[at + 1] if at + 1 < len(near) else None, score)
+    return Hit(row, near[at], near[at - 1] if at else None, near[at + 1] if at + 1 < len(near) else None, score)
+
+
+def nth_of(turns: Sequence[Turn], speaker: str, index: int) -> int:
+    """The position (from 1) of the speaker's turn of this index (from 0)."""
+    own = (position for position, turn in enumerate(turns, 1) if turn.speaker == speaker)
+    return next(itertools.islice(own, index, None))
 
 
 def position_of(db: sqlite3.Connection, key: int, speaker: str, index: int) -> int:
@@ -336,8 +404,7 @@ def position_of(db: sqlite3.Connection, key: int, speaker: str, index: int) -> i
         f" (SELECT max(n) FROM part WHERE call = ? AND {speaker} <= ?)",
         (key, key, index),
     ).fetchone()
-    own = (place for place, turn in enumerate(turns_of(unpacked(body)), 1) if turn.speaker == speaker)
-    return number * PART + next(itertools.islice(own, index - before, None))
+    return number * PART + nth_of(turns_of(unpacked(body)), speaker, index - before)
 
 
 def turns_between(db: sqlite3.Connection, key: int, first: int, last: int | None) -> list[Turn]:

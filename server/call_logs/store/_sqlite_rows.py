@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from call_logs.model import ActionKind, Call, Direction, Status, merged
 from call_logs.model import Spoken as SpokenTurns
 from call_logs.store import Marks, Row, Saved
-from call_logs.store._sqlite_index import DAY, SLOTS, SPOKEN, Index, Known, filter_words
+from call_logs.store._sqlite_index import DAY, SLOTS, SPOKEN, UNCONNECTED, Index, Known, filter_words
 from call_logs.store.parts import (
     PART,
     digest_of_call,
@@ -35,9 +35,6 @@ ROW = """
 """
 
 FROM = "call JOIN account ON account.id = call.account LEFT JOIN agent ON agent.id = call.agent"
-
-UNCONNECTED = frozenset({Status.BUSY, Status.FAILED, Status.NO_ANSWER, Status.CANCELED, Status.REJECTED})
-"""What never was a conversation."""
 
 _CALL = (
     "id, seq, account, vendor_id, parent, leg, test, agent, started_ms, duration, direction, status, answered,"
@@ -134,7 +131,7 @@ class Page:
         self._keep_turns(key, call, jsons)
         self._keep_actions(key, call)
         leg, agent, tails = row[5], row[7], row[15:17]
-        self._index.add(key, call.turns, filter_words(self._account, agent, call, tails, leg=leg))
+        self._index.add(key, call.turns, filter_words(self._account, agent, call, tails, leg=leg, turns=row[18]))
         self._count(key, call.is_test, leg, call.status, not call.turns, agent, 1)
         self._mark_legs(call.vendor_call_id)
 
@@ -154,14 +151,14 @@ class Page:
         self._db.execute("DELETE FROM action WHERE call = ?", (key,))
         self._keep_actions(key, call)
         leg, agent, tails = row[5], row[7], row[15:17]
-        words = filter_words(self._account, agent, call, tails, leg=leg)
+        words = filter_words(self._account, agent, call, tails, leg=leg, turns=row[18])
         if turns:
             self._db.execute("DELETE FROM part WHERE call = ?", (key,))
             self._keep_turns(key, call, turns[0])
             self._index.replace(key, call.turns, words)
         else:
             self._index.refilter(key, words)
-        self._count(key, call.is_test, leg, call.status, not spoken.count, agent, 1)
+        self._count(key, call.is_test, leg, call.status, not spoken.turns, agent, 1)
         self._mark_legs(call.vendor_call_id)
 
     def _row(self, key: int, seq: int, call: Call, digest: bytes, said: bytes, spoken: SpokenTurns) -> tuple[Any, ...]:
@@ -184,12 +181,12 @@ class Page:
             tail_of(call.from_number),
             tail_of(call.to_number),
             call.end_reason,
-            spoken.count,
+            spoken.turns,
             int(spoken.timed),
             " ".join(dict.fromkeys(action.kind.value for action in call.actions)),
             digest,
             said,
-            TOLD if call.is_final and (spoken.count or call.summary) else OVER if call.is_final else 0,
+            TOLD if call.is_final and (spoken.turns or call.summary) else OVER if call.is_final else 0,
             self._now,
         )
 

@@ -48,6 +48,7 @@ from call_logs.store._sqlite_queries import (
     among,
     encodable,
     forms_of,
+    is_worded,
     match_of,
     most_relevant,
     newest_hits,
@@ -107,14 +108,13 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE UNIQUE INDEX call_source ON call(account, vendor_id);
     CREATE INDEX call_account ON call(account, id);
     CREATE INDEX call_shown ON call(account, id) WHERE test = 0 AND leg = 0;
-    CREATE INDEX call_agent_status ON call(agent, status, id);
-    CREATE INDEX call_agent ON call(agent, id);
-    CREATE INDEX call_status ON call(status, id);
     CREATE INDEX call_from ON call(from_tail, id);
     CREATE INDEX call_to ON call(to_tail, id);
-    CREATE INDEX call_duration ON call(coalesce(duration, 0), id);
+    CREATE INDEX call_duration ON call(coalesce(duration, 0), id, duration, account, test, leg);
     CREATE INDEX call_parent ON call(account, parent) WHERE parent IS NOT NULL;
-    CREATE INDEX call_silent ON call(account, id) WHERE turns = 0;
+    CREATE INDEX call_silent ON call(
+        account, id, test, leg, status, direction, agent, duration, from_tail, to_tail, started_ms, turns)
+        WHERE turns = 0;
     CREATE TABLE content(id INTEGER PRIMARY KEY REFERENCES call(id), head BLOB NOT NULL);
     CREATE TABLE part(
         call INTEGER NOT NULL REFERENCES call(id), n INTEGER NOT NULL, customer INTEGER NOT NULL,
@@ -177,7 +177,7 @@ class SQLiteStore(Store):
     # -- the file -----------------------------------------------------------------------------------------------
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = self._opened()
         try:
             _to_wal(connection)
             connection.execute("PRAGMA synchronous=FULL")
@@ -188,6 +188,9 @@ class SQLiteStore(Store):
             connection.close()
             raise
         return connection
+
+    def _opened(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
     @contextlib.contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:
@@ -464,23 +467,44 @@ class SQLiteStore(Store):
         """See `Store.list_calls`."""
         with self._reading() as db:
             total = total_of(db, self._totals, which)
-            walked = total > _WALKED and (len(which.accounts) > 1 or sort == "longest")
-            where, values = where_of(db, which, walked=walked)
-            order, beyond = {
-                "newest": ("call.id DESC", "call.id < :key"),
-                "oldest": ("call.id", "call.id > :key"),
-                "longest": (
-                    "coalesce(call.duration, 0) DESC, call.id DESC",
-                    "(coalesce(call.duration, 0), call.id) < (:value, :key)",
-                ),
-            }[sort]
-            if after is not None:
-                where, values = f"{where} AND {beyond}", values | {"value": after[0], "key": after[1]}
+            if not total:
+                return ListPage([], 0, more=False)
+            where, values, order = self._page_of(db, which, sort, limit, after, total)
             found = db.execute(
                 f"SELECT {ROW} FROM {FROM} WHERE {where} ORDER BY {order} LIMIT :limit",
                 values | {"limit": limit + 1},
             ).fetchall()
         return ListPage([row_of(row) for row in found[:limit]], total, len(found) > limit)
+
+    @staticmethod
+    def _page_of(
+        db: sqlite3.Connection, which: Filter, sort: str, limit: int, after: tuple[float, int] | None, total: int
+    ) -> tuple[str, dict[str, Any], str]:
+        """(where, values, order) of a page of a list."""
+        order, beyond = {
+            "newest": ("call.id DESC", "call.id < :key"),
+            "oldest": ("call.id", "call.id > :key"),
+            "longest": (
+                "coalesce(call.duration, 0) DESC, call.id DESC",
+                "(coalesce(call.duration, 0), call.id) < (:value, :key)",
+            ),
+        }[sort]
+        key = after[1] if after else None
+        if not is_worded(which):
+            several = len(which.accounts) > 1 or sort == "longest"
+            where, values = where_of(db, which, walked=total > _WALKED and several)
+        else:
+            matching = match_of(db, None, which, None)
+            assert matching is not None  # noqa: S101 - else there would be no calls
+            if sort != "longest":
+                keys = matching.keys(db, limit + 1, key, newest=sort == "newest")
+                return among("call.id", keys), {}, order
+            few = "call.id" if total <= _WALKED else "+call.id"
+            where = f"{few} IN (SELECT words.rowid FROM words WHERE words MATCH :match) AND {matching.on_calls}"
+            values = matching.values | {"match": matching.shown}
+        if after is not None:
+            where, values = f"{where} AND {beyond}", values | {"value": after[0], "key": key}
+        return where, values, order
 
     def summaries(self, keys: Sequence[int]) -> dict[int, str]:
         """See `Store.summaries`."""
@@ -528,7 +552,7 @@ class SQLiteStore(Store):
     def silent(self, which: Filter, recent_since: datetime) -> list[Silent]:
         """See `Store.silent`."""
         with self._reading() as db:
-            return silent_calls(db, which, recent_since)
+            return silent_calls(db, self._totals, which, recent_since)
 
     # -- search -------------------------------------------------------------------------------------------------
 

@@ -31,9 +31,6 @@ _NUMBER = re.compile(r"\+?\d[\d().\- ]{5,60}\d")
 _NUMBER_DIGITS = range(7, 16)
 
 
-_SPACED = {code: " " for code in range(128) if not chr(code).isalnum()}
-
-
 def fold(text: str) -> str:
     """The text as it is compared: without case, diacritics, width and apostrophes within words."""
     if text.isascii():
@@ -46,9 +43,7 @@ def fold(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """The words of a text, in order."""
-    folded = fold(text)
-    # The same words, four times as fast: most of what is said is plain ASCII.
-    return folded.translate(_SPACED).split() if folded.isascii() else _TOKEN.findall(folded)
+    return _TOKEN.findall(fold(text))
 
 
 def numbers(text: str) -> list[str]:
