@@ -341,7 +341,7 @@ def test_a_database_server_is_refused_by_name_and_makes_no_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StoreError, match="CALL_LOGS_DATABASE"):
-        open_store("postgresql://user:secret@db.example.com/calls")
+        open_store("mysql://user:secret@db.example.com/calls")
     assert list(tmp_path.iterdir()) == []
 
 

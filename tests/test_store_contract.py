@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 
 from call_logs.errors import StoreError
 from call_logs.model import Action, ActionKind, Call, Direction, Speaker, Status, Turn, customer_number
-from call_logs.store import RANKED, Filter, Hit, Marks, SearchPage, Store, Unreadable, sort_key
+from call_logs.store import NO_NUMBER, RANKED, Filter, Hit, Marks, SearchPage, Store, Unreadable, sort_key
 from call_logs.store import sqlite as engine
 from call_logs.store.query import parse
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.store.words import fold
+from postgresql import postgres
 
 Open = Callable[[], Store]
 
@@ -49,7 +50,7 @@ def newest_sqlite(folder: Path) -> Open:
     return lambda: Newest(folder / "calls.db")
 
 
-STORES: list[Callable[[Path], Open]] = [sqlite, newest_sqlite]
+STORES: list[Callable[[Path], Open]] = [sqlite, newest_sqlite, postgres]
 """Every implementation: from a fresh folder to what opens one and the same empty store. Add yours here."""
 
 
@@ -1273,6 +1274,40 @@ def test_days_hours_and_weekdays_are_those_of_the_zone_over_a_clock_change(store
     assert store.list_calls(day).total == 4
 
 
+def test_calls_without_a_number_of_the_customer_are_found_as_such(store: Store) -> None:
+    number, ours = "+12065550123", "+12065550100"
+    inbound, outbound = Direction.INBOUND, Direction.OUTBOUND
+    told = [
+        made(1, "a refund", direction=inbound, from_number=number, to_number=ours),
+        made(2, "a refund", direction=inbound, from_number="anonymous", to_number=ours),
+        made(3, "a refund", direction=inbound, to_number=ours),
+        made(4, "a refund", direction=outbound, from_number=ours, to_number=number),
+        made(5, "a refund", direction=outbound, from_number=ours),
+        made(6, "a refund", from_number=number),
+        made(7, "a refund", to_number=number),
+        made(8, "a refund"),
+        made(9, direction=inbound, from_number="Restricted"),
+    ]
+    store.save_page("acme", told)
+    which = Filter(("acme",), phone=NO_NUMBER)
+    assert {row.vendor_call_id for row in store.list_calls(which).rows} == {
+        "call-2",
+        "call-3",
+        "call-5",
+        "call-8",
+        "call-9",
+    }
+    assert store.list_calls(which).total == store.count(which, [], "UTC")[0] == 5
+    assert found(store, "refund", which) == {"call-2", "call-3", "call-5", "call-8"}
+    assert [silent.calls for silent in store.silent(which, NOW)] == [1]
+
+
+def test_a_row_says_how_the_call_ended_and_whether_it_is_a_test(store: Store) -> None:
+    store.save_page("acme", [made(1, end_reason="busy tone", is_test=True), made(2)])
+    rows = store.list_calls(Filter(("acme",), include_tests=True)).rows
+    assert [(row.end_reason, row.is_test) for row in rows] == [("busy tone", True), (None, False)]
+
+
 def test_two_dimensions_group_by_both(filled: tuple[Store, list[Call]]) -> None:
     store, calls = filled
     which = Filter(("acme", "initech"), include_tests=True, include_legs=True)
@@ -1284,7 +1319,7 @@ def test_two_dimensions_group_by_both(filled: tuple[Store, list[Call]]) -> None:
     assert {group.key for group in groups} == set(expected)
     for group in groups:
         own = expected[group.key]
-        lengths = [call.duration_seconds for call in own if call.duration_seconds is not None]
+        lengths = [call.duration_seconds for call in own if call.was_answered and call.duration_seconds is not None]
         assert group.calls == len(own)
         assert group.answered == sum(call.was_answered for call in own)
         assert group.total_seconds == pytest.approx(sum(lengths))

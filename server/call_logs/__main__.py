@@ -110,6 +110,20 @@ def import_(*, files: tuple[Path, ...], account: str | None, as_json: bool) -> N
         sys.exit(import_reports(config, files, account, as_json=as_json))
 
 
+@cli.command("migrate")
+@click.option("--to", required=True, help="A new file, or postgresql://user@host/database.")
+@_json_option
+def migrate_(*, to: str, as_json: bool) -> None:
+    """Copy all calls to another database, and compare.
+
+    From the one that CALL_LOGS_DATABASE names. An interrupted copy goes on where it was.
+    """
+    from call_logs.commands import migrate  # noqa: PLC0415 - only this command needs it
+
+    with _configured(demo=False) as config:
+        sys.exit(migrate(config, to, as_json=as_json))
+
+
 @contextlib.contextmanager
 def _configured(*, demo: bool, own_accounts: bool = True, history: str | None = None) -> "Generator[Config]":
     """The configuration; with `demo` the sandbox runs and the store is a temporary one."""

@@ -64,7 +64,7 @@ def build_server(config: Config, store: Store | None = None, now: Callable[[], d
 
     `now` is the clock of the sync and of windows such as "yesterday" (aware).
     """
-    held = store or open_store(config.database)
+    held = store or open_store(config.database, config.database_read)
     sync = Sync(
         config.accounts,
         held,

@@ -60,7 +60,12 @@ class Options(BaseSettings):
         extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
     )
 
-    database: str = Field(default="", repr=False, description="the store's file; default: in the user's data directory")
+    database: str = Field(
+        default="",
+        repr=False,
+        description="the store's file or postgresql:// address; default: in the user's data directory",
+    )
+    database_read: str = Field(default="", repr=False, description="a PostgreSQL replica that answers questions")
     config: Path | None = Field(default=None, description="the TOML file with accounts")
     timezone: Zone | None = Field(default=None, description="IANA zone of days and shown times; default: this system's")
     history: Duration = Field(default=timedelta(days=90), description="how far back calls are read")
@@ -107,6 +112,7 @@ class Config:
     max_age: float
     wait: float
     masking: Masking
+    database_read: str | None = field(default=None, repr=False)
 
 
 def load(
@@ -127,9 +133,15 @@ def load(
     if own_accounts:
         accounts = [*_from_environment(), *_from_tables(table.get("accounts", {}), "the config file"), *accounts]
     _refuse_doubles(accounts)
+    if options.database_read and not (is_address(options.database) and is_address(options.database_read)):
+        raise ConfigError(
+            f"{PREFIX}DATABASE_READ names a replica of a PostgreSQL database. Set it and {PREFIX}DATABASE to "
+            "postgresql:// addresses, or leave it out."
+        )
     return Config(
         accounts=tuple(accounts),
         database=database or options.database or str(default_database()),
+        database_read=None if database else options.database_read or None,
         zone=options.timezone or local_zone(),
         history=_history(history) if history else options.history,
         max_age=options.max_age.total_seconds(),
@@ -143,6 +155,11 @@ def _history(given: str) -> timedelta:
         return _span(given)
     except ValueError as error:
         raise ConfigError(f"--history cannot be used: {error}.") from None
+
+
+def is_address(database: str) -> bool:
+    """Whether this names a database server, not a file."""
+    return "://" in database
 
 
 def default_database() -> Path:

@@ -58,7 +58,10 @@ def suffix(query: str) -> str:
         elif found.startswith("0") and len(found) > _LONGEST_TAIL:
             found = found[1:]
     if len(found) < _FEWEST_DIGITS:
-        raise BadQuery(f"Give at least {_FEWEST_DIGITS} digits of the phone number, for example its last four.")
+        raise BadQuery(
+            f"Give at least {_FEWEST_DIGITS} digits of the phone number, for example its last four; or anonymous, for calls "
+            "without a number."
+        )
     return found
 
 

@@ -17,6 +17,9 @@ from call_logs.store.query import Query
 RANKED = 1000
 """Relevance compares this many of the newest matching calls; `SearchPage.ranked_all` says when that was not all."""
 
+NO_NUMBER = "none"
+"""As `Filter.phone`: the customer's number has no digits."""
+
 COUNT_DIMENSIONS = (
     "day",
     "hour",
@@ -36,7 +39,8 @@ ACTION_DIMENSIONS = ("kind", "name", "agent", "account", "day")
 class Filter:
     """Which calls a question is about. `accounts` is what the asker may see; an empty one sees nothing.
 
-    `phone` holds digits to be matched against the end of either number. `agent` is an id or part of a name.
+    `phone` holds digits to be matched against the end of either number, or `NO_NUMBER` for calls whose customer's number
+    is withheld or not told. `agent` is an id or part of a name.
     """
 
     accounts: tuple[str, ...]
@@ -69,6 +73,8 @@ class Row(NamedTuple):
     agent: str | None
     turns: int
     actions: tuple[ActionKind, ...]
+    end_reason: str | None = None
+    is_test: bool = False
 
     @property
     def id(self) -> str:
@@ -140,7 +146,7 @@ class SearchPage:
 
 
 class Group(NamedTuple):
-    """Calls that share a key. Durations in seconds, over the calls that have one."""
+    """Calls that share a key. Durations in seconds, over the answered calls that have one."""
 
     key: tuple[str, ...]
     calls: int
@@ -187,6 +193,15 @@ class AccountRow:
     oldest: datetime | None
     newest: datetime | None
     unreadable: int
+
+
+class Opened(NamedTuple):
+    """What `Store.open_account` was told of an account."""
+
+    name: str
+    provider: str
+    tenant: str
+    scope: str
 
 
 class AgentRow(NamedTuple):
@@ -249,6 +264,10 @@ class Store(ABC):
         `tenant` stands for whose calls these are, `scope` for which of them are read; both are opaque. With another
         scope the whole history is read again. Raises `StoreError` if the name holds calls of another provider or tenant.
         """
+
+    @abstractmethod
+    def opened(self) -> list[Opened]:
+        """Every account that was ever opened, by name; for who moves them to another store."""
 
     @abstractmethod
     def marks(self, account: str) -> Marks:
@@ -411,10 +430,24 @@ def sort_key(row: Row, sort: str) -> tuple[float, int]:
     return (row.duration_seconds or 0.0 if sort == "longest" else 0.0, row.key)
 
 
-def open_store(database: str) -> Store:
-    """The store at a file path. Raises `StoreError`."""
-    if "://" in database:
-        raise StoreError("CALL_LOGS_DATABASE names a database server, which this version cannot use. Set it to a file.")
-    from call_logs.store.sqlite import SQLiteStore  # noqa: PLC0415 - the other engine may be asked for instead
+def open_store(database: str, read: str | None = None) -> Store:
+    """The store at a file path or a `postgresql://` address; `read` is the address of a replica. Raises `StoreError`."""
+    if "://" not in database:
+        from call_logs.store.sqlite import SQLiteStore  # noqa: PLC0415 - the other engine may be asked for instead
 
-    return SQLiteStore(database)
+        return SQLiteStore(database)
+    if not database.startswith(("postgresql://", "postgres://")):
+        raise StoreError(
+            "CALL_LOGS_DATABASE names a database server that is not PostgreSQL. Set it to a file, or to "
+            "postgresql://user:password@host:5432/database."
+        )
+    try:
+        from call_logs.store.postgres import PostgresStore  # noqa: PLC0415 - its driver is an extra
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "psycopg":
+            raise
+        raise StoreError(
+            "CALL_LOGS_DATABASE names a PostgreSQL database, whose driver is not installed. Install "
+            "call-logs-mcp[postgres], or set it to a file."
+        ) from error
+    return PostgresStore(database, read)

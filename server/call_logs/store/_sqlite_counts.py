@@ -143,13 +143,13 @@ def groups_of(db: sqlite3.Connection, which: Filter, group_by: Sequence[str], zo
         f"SELECT call.answered, {chosen + ', ' if chosen else ''}call.duration FROM {source}", values
     ):
         durations[row[:-1]].append(row[-1])
-    together: dict[tuple[str, ...], list[float | None]] = {}
-    answered = Counter[tuple[str, ...]]()
+    calls = Counter[tuple[str, ...]]()
+    answered: dict[tuple[str, ...], list[float | None]] = {}
     for (was_answered, *parts), some in durations.items():
         key = tuple(dimension.shaped(part) for dimension, part in zip(asked, parts, strict=True))
-        together.setdefault(key, []).extend(some)
-        answered[key] += was_answered * len(some)
-    return [_group(key, some, answered[key]) for key, some in together.items()]
+        calls[key] += len(some)
+        answered.setdefault(key, []).extend(some if was_answered else ())
+    return [_group(key, number, answered[key]) for key, number in calls.items()]
 
 
 def action_groups_of(db: sqlite3.Connection, which: Filter, group_by: str, zone: str) -> list[ActionGroup]:
@@ -253,6 +253,7 @@ def _offset(zone: ZoneInfo, second: int) -> int:
     return round(offset.total_seconds()) if offset is not None else 0
 
 
-def _group(key: tuple[str, ...], durations: Sequence[float | None], answered: int) -> Group:
-    known = [duration for duration in durations if duration is not None]
-    return Group(key, len(durations), answered, sum(known), median(known) if known else None)
+def _group(key: tuple[str, ...], calls: int, answered: Sequence[float | None]) -> Group:
+    """`answered`: the durations of the answered calls."""
+    known = [duration for duration in answered if duration is not None]
+    return Group(key, calls, len(answered), sum(known), median(known) if known else None)

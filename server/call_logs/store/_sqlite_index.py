@@ -8,7 +8,8 @@ an older tokeniser than the index leaves the call's key in `stale`, to be indexe
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
-from call_logs.model import Call, Status, Turn
+from call_logs.model import Call, Status, Turn, customer_number
+from call_logs.store import NO_NUMBER
 from call_logs.store.forms import languages, may_vary, vocabulary
 from call_logs.store.parts import parts_of, turns_of, unpacked
 from call_logs.store.words import TOKENISER_VERSION, TURN, tokens
@@ -184,6 +185,12 @@ def spoken(parts: Iterable[Sequence[Turn]]) -> tuple[list[str], set[str]]:
     return [f" {TURN} ".join(texts) for texts in columns.values()], said
 
 
+def has_number(call: Call) -> bool:
+    """Whether the customer's number is known."""
+    number = customer_number(call.direction, call.from_number, call.to_number) or ""
+    return any(character.isdecimal() for character in number)
+
+
 def filter_words(
     account: int, agent: int | None, call: Call, tails: Iterable[str | None], *, leg: int, turns: int
 ) -> str:
@@ -192,6 +199,7 @@ def filter_words(
     words += [f"ag{agent}"] if agent is not None else []
     words += [f"ak{kind}" for kind in {action.kind: None for action in call.actions}]
     words += [f"ph{tail}" for tail in tails if tail]
+    words += [f"ph{NO_NUMBER[::-1]}"] if not has_number(call) else []
     said = {"test": call.is_test, "leg": leg, "mute": not turns}
     words += [word for word, holds in said.items() if holds]
     return " ".join(FILTER + word for word in words)

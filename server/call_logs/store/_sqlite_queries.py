@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from call_logs.model import Turn
-from call_logs.store import RANKED, Filter, Hit, Occurrence, Row, SearchPage, SearchPosition
+from call_logs.store import NO_NUMBER, RANKED, Filter, Hit, Occurrence, Row, SearchPage, SearchPosition
 from call_logs.store._sqlite_index import DAY, FILTER, SLOTS, SPOKEN
 from call_logs.store._sqlite_rows import FROM, ROW, part_bodies, places_for, row_of
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
@@ -86,6 +86,12 @@ def where_of(db: sqlite3.Connection, which: Filter, *, walked: bool = False) -> 
     return " AND ".join(parts) or "1", values
 
 
+CUSTOMER_TAIL = (
+    "CASE call.direction WHEN 'outbound' THEN call.to_tail WHEN 'unknown' THEN"
+    " CASE WHEN call.from_number IS NULL THEN call.to_tail ELSE call.from_tail END ELSE call.from_tail END"
+)
+
+
 def columns_of(db: sqlite3.Connection, which: Filter) -> tuple[str, dict[str, Any]]:
     """Any filter but that of an action, over `call`."""
     where, values = where_of(db, which)
@@ -95,7 +101,9 @@ def columns_of(db: sqlite3.Connection, which: Filter) -> tuple[str, dict[str, An
         if value is not None:
             where += f" AND call.{name} = :{name}"
             values[name] = value.value
-    if which.phone is not None:
+    if which.phone == NO_NUMBER:
+        where += f" AND {CUSTOMER_TAIL} IS NULL"
+    elif which.phone is not None:
         ends = " OR ".join(f"(call.{end}_tail >= :tail AND call.{end}_tail < :tail_end)" for end in ("from", "to"))
         where += f" AND ({ends})"
         values |= {"tail": which.phone[::-1], "tail_end": which.phone[::-1] + ":"}

@@ -31,7 +31,8 @@ OVER, TOLD = 1, 2
 
 ROW = """
     call.id, account.name, account.provider, call.vendor_id, call.started_ms, call.duration, call.direction,
-    call.status, call.from_number, call.to_number, coalesce(agent.name, agent.vendor_id), call.turns, call.actions
+    call.status, call.from_number, call.to_number, coalesce(agent.name, agent.vendor_id), call.turns, call.actions,
+    call.end_reason, call.test
 """
 
 FROM = "call JOIN account ON account.id = call.account LEFT JOIN agent ON agent.id = call.agent"
@@ -305,7 +306,8 @@ def tail_of(number: str | None) -> str | None:
 
 
 def row_of(row: tuple[Any, ...]) -> Row:
-    key, account, provider, vendor_id, started, duration, direction, status, source, target, agent, turns, actions = row
+    *known, turns, actions, end_reason, test = row
+    key, account, provider, vendor_id, started, duration, direction, status, source, target, agent = known
     return Row(
         key,
         account,
@@ -320,6 +322,8 @@ def row_of(row: tuple[Any, ...]) -> Row:
         agent,
         turns,
         tuple(ActionKind(kind) for kind in actions.split()),
+        end_reason,
+        bool(test),
     )
 
 

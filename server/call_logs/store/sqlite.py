@@ -30,6 +30,7 @@ from call_logs.store import (
     ListPage,
     Marks,
     Occurrence,
+    Opened,
     Row,
     Saved,
     SearchPage,
@@ -289,6 +290,13 @@ class SQLiteStore(Store):
             if held[2] != scope:
                 db.execute("UPDATE account SET high_ms = NULL, low_ms = NULL, resume = NULL WHERE name = ?", (name,))
             db.execute("UPDATE account SET tenant = ?, scope = ? WHERE name = ?", (tenant or held[1], scope, name))
+
+    def opened(self) -> list[Opened]:
+        """See `Store.opened`."""
+        with self._reading() as db:
+            return [
+                Opened(*row) for row in db.execute("SELECT name, provider, tenant, scope FROM account ORDER BY name")
+            ]
 
     def marks(self, account: str) -> Marks:
         """See `Store.marks`."""

@@ -44,6 +44,9 @@ FACT_CHARACTERS = 80
 MOST_KINDS = 4
 """Kinds of actions that a row names in the text; the structured row has all."""
 
+MOST_REASON = 40
+"""Characters of a vendor's reason that a row shows."""
+
 NOBODY = "none"
 """Stands for the missing account where there is none."""
 
@@ -121,6 +124,8 @@ class CallPart(Part):
     agent: str | None = None
     turns: int
     actions: list[str] | None = None
+    end_reason: str | None = None
+    is_test: bool | None = None
     summary: str | None = None
 
 
@@ -162,6 +167,8 @@ def row_part(row: Row, zone: ZoneInfo, summary: str | None = None) -> CallPart:
         agent=fact(row.agent),
         turns=row.turns,
         actions=[str(kind) for kind in row.actions] or None,
+        end_reason=fact(row.end_reason) if row.status is not Status.COMPLETED else None,
+        is_test=row.is_test or None,
         summary=short(defang(summary), 160) if summary else None,
     )
 
@@ -177,7 +184,9 @@ def row_line(row: Row, zone: ZoneInfo, now: datetime) -> str:
     done = " ".join(row.actions[:MOST_KINDS]) + (
         f" +{len(row.actions) - MOST_KINDS}" if row.actions[MOST_KINDS:] else ""
     )
-    tail = [number, fact(row.agent), f"{row.turns} turns" if row.turns else "no transcript", done]
+    ended = short(fact(row.end_reason) or "", MOST_REASON) if row.status is not Status.COMPLETED else ""
+    heard = counted(row.turns, "turn") if row.turns else "" if row.status in UNCONNECTED else "no transcript"
+    tail = [ended, number, fact(row.agent), heard, done, "test" if row.is_test else ""]
     return f"{row.id} {' '.join(parts)}, {', '.join(word for word in tail if word)}"
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from call_logs.errors import BadQuery
 from call_logs.model import ActionKind, Direction, Status
 from call_logs.phones import suffix
-from call_logs.store import Filter
+from call_logs.store import NO_NUMBER, Filter
 from call_logs.times import Window, parse_window
 from call_logs.tools import App
 from call_logs.tools.answer import narrowing_words, window_words
@@ -17,7 +17,9 @@ from call_logs.tools.cursors import Place, check_cursor, digest
 
 AccountArg = Annotated[str | None, Field(description="account name or provider")]
 AgentArg = Annotated[str | None, Field(description="agent id or part of its name")]
-PhoneArg = Annotated[str | None, Field(description="either side's number, any format, or its last 4+ digits")]
+PhoneArg = Annotated[
+    str | None, Field(description="either side's number, any format, its last 4+ digits, or anonymous")
+]
 SinceArg = Annotated[
     str | None,
     Field(description="ISO 8601, today, yesterday, this|last week|month, N days ago, last N hours|days|weeks"),
@@ -30,6 +32,9 @@ ActionArg = Annotated[ActionKind | None, Field(description="calls in which this 
 TestsArg = Annotated[bool, Field(description="test calls too")]
 LegsArg = Annotated[bool, Field(description="legs of calls too")]
 CursorArg = Annotated[str | None, Field(description="next_cursor; same arguments")]
+
+
+_WITHHELD = ("anonymous", "withheld", "private", "restricted", "blocked", "unknown", "unavailable", NO_NUMBER)
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,13 @@ class Asked:
     def place(self, tool: str, position: tuple[float, ...]) -> Place:
         """Where this question's answer goes on."""
         return Place(tool, self.digest, self.window, position)
+
+
+def _digits(phone: str | None) -> str | None:
+    """What of a number the store compares; those who say "anonymous" ask for calls without a number."""
+    if phone is None:
+        return None
+    return NO_NUMBER if phone.strip().casefold() in _WITHHELD else suffix(phone)
 
 
 def asked_words(question: Asked, zone: ZoneInfo) -> str:
@@ -97,7 +109,7 @@ def asked(
         since=window.since,
         until=window.until,
         agent=agent,
-        phone=suffix(phone) if phone is not None else None,
+        phone=_digits(phone),
         direction=direction,
         status=status,
         min_duration_seconds=min_duration_seconds,

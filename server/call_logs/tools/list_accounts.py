@@ -117,7 +117,8 @@ def _line(part: AccountPart) -> str:
         held += f" from {part.oldest} to {part.newest}, {part.with_transcript} with transcript"
     problem = f" {part.problem} {part.next_step or ''}".rstrip() if part.problem else ""
     bad = f" {part.unreadable} records could not be read." if part.unreadable else ""
-    return f"- {part.account} ({part.provider}) {part.state}: {held}; gives {', '.join(part.gives)}.{problem}{bad}"
+    read = f", last read {part.last_synced_at[:10]} {part.last_synced_at[11:16]}" if part.last_synced_at else ""
+    return f"- {part.account} ({part.provider}) {part.state}{read}: {held} (tests and legs among them); gives {', '.join(part.gives)}.{problem}{bad}"
 
 
 def _agent_line(part: AgentPart) -> str:
