@@ -101,6 +101,9 @@ PHRASES = {
     "zh": ["重复收费"],
     "ja": ["二重請求"],
 }
+WORDS = f"words_{words.TOKENISER_VERSION}"
+"""The index of now."""
+
 QUERIES = [
     *("refund", "invoice", "please", "zebra", "devolución", "factura", "मुझे", "धन्यवाद", "owó", "退款", "解約", "谢谢"),
     *("refunds", "charges", "cancelled", "devoluciones", "calling", "ordered", "5550104477", "555-010-4477", "don't"),
@@ -272,7 +275,7 @@ def test_a_bag_says_when_it_does_not_hold_all(store: PostgresStore, url: str) ->
         store.save_page("acme", [call(number, *said)])
     store.save_page("acme", [call(9, "no " * 250), call(10, many_words(15_900))])
     with psycopg.connect(url) as db:
-        kept = dict(db.execute("SELECT vendor_id, kept FROM words_1 JOIN call USING (id)").fetchall())
+        kept = dict(db.execute(f"SELECT vendor_id, kept FROM {WORDS} JOIN call USING (id)").fetchall())
     assert [kept[f"call-{number}"] for number in (0, 1, 2, 3, 4, 9, 10)] == [1, 1, 1, 2, 2, 0, 0]
 
 
@@ -287,7 +290,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         return text.replace("refund", "reimbursement").split()
 
     def become(version: int) -> None:
-        monkeypatch.setattr(index, "TOKENISER_VERSION", version)
+        monkeypatch.setattr(index, "TOKENISER_VERSION", words.TOKENISER_VERSION - 1 + version)
         monkeypatch.setattr(index, "tokens", other_tokens if version > 1 else words.tokens)
 
     return become
@@ -339,7 +342,8 @@ def test_an_index_of_an_older_tokeniser_answers_until_the_new_one_is_built(
         assert total(newer, "another reimbursement") == 1
     with psycopg.connect(changing) as db:
         tables = {name for (name,) in db.execute("SELECT tablename FROM pg_tables WHERE tablename ~ '_[0-9]+$'")}
-    assert tables == {"words_2", "vocabulary_2"}
+    later_version = words.TOKENISER_VERSION + 1
+    assert tables == {f"words_{later_version}", f"vocabulary_{later_version}"}
 
 
 def test_an_older_program_beside_a_newer_one_loses_no_call(changing: str, later: Callable[[int], None]) -> None:
@@ -649,8 +653,10 @@ def test_a_search_looks_the_bag_up_and_finds_calls_by_their_key(store: PostgresS
         [call(n, "refund" if n == 7 else "hello there", started_at=NOW - timedelta(hours=n)) for n in range(900)],
     )
     with store._primary.writing() as db:  # pyright: ignore[reportPrivateUsage] - its connections
-        connections.ask(db, "ANALYZE words_1")
+        connections.ask(db, f"ANALYZE {WORDS}")
         assert isinstance(store._index(db), Index)  # pyright: ignore[reportPrivateUsage] - its connections
         connections.ask(db, "SET LOCAL enable_seqscan = off")  # the table is small
-        [*lines] = connections.ask(db, "EXPLAIN SELECT id FROM words_1 WHERE bag @@ '''refund'' & !''§test'''::tsquery")
-    assert any("words_1_bag" in line for (line,) in lines), lines
+        [*lines] = connections.ask(
+            db, f"EXPLAIN SELECT id FROM {WORDS} WHERE bag @@ '''refund'' & !''§test'''::tsquery"
+        )
+    assert any(f"{WORDS}_bag" in line for (line,) in lines), lines

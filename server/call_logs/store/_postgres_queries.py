@@ -427,8 +427,9 @@ def most_relevant(
     weights = after.weights if after else tuple(weights_of(db, totals, index, query.terms))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
     columns = ", ".join([speaker] if speaker else SPOKEN)
+    apart = f" {TURN} "
     texts = [
-        (key, f" {f' {TURN} '.join(said)} ")
+        (key, f" {apart.join(filter(None, said))} ")
         for key, *said in ask(db, f"SELECT id, {columns} FROM {index.words} WHERE id = ANY(%s)", (keys,))
     ]
     order = ranked(texts, terms)
