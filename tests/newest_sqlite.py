@@ -37,13 +37,15 @@ class Connection:
 
     def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> Cursor:
         try:
-            return Cursor(list(self._connection.execute(statement, values)))  # pyright: ignore[reportUnknownMemberType] - apsw types its bindings in part
+            rows = self._connection.execute(statement, values)  # pyright: ignore[reportUnknownMemberType] - its stub
+            return Cursor(list(rows))
         except apsw.Error as error:
             raise _translated(error) from error
 
     def executemany(self, statement: str, values: Sequence[Sequence[Any]]) -> Cursor:
         try:
-            return Cursor(list(self._connection.executemany(statement, values)))  # pyright: ignore[reportUnknownMemberType] - apsw types its bindings in part
+            rows = self._connection.executemany(statement, values)  # pyright: ignore[reportUnknownMemberType] - its stub
+            return Cursor(list(rows))
         except apsw.Error as error:
             raise _translated(error) from error
 

@@ -324,7 +324,7 @@ class Store(ABC):
     def excerpt(self, accounts: Sequence[str], call_id: str, first: int = 1, last: int | None = None) -> Excerpt | None:
         """The call, if it is one of these accounts', with its turns `first` to `last` (counted from 1, both included).
 
-        Reads no more of a long call than that.
+        Reads no more of a long call than that. Turns that there are not are left out.
         """
 
     @abstractmethod
@@ -383,7 +383,8 @@ class Store(ABC):
     def lead(self, account: str) -> bool:
         """Become, or stay, the one process that reads this account's vendor, until `resign`, `close` or the process's end.
 
-        Never waits; False while another process leads.
+        Never waits; False while another process leads. A store may lead all accounts with one of them. A second store of
+        the same process counts as another process. A killed process lets go at once.
         """
 
     @abstractmethod
@@ -410,11 +411,14 @@ class Store(ABC):
 
     @abstractmethod
     def unreadable(self, account: str) -> list[Unreadable]:
-        """The records of the account that could not be read."""
+        """The records of the account that could not be read, in any order; one at most without an id."""
 
     @abstractmethod
     def fingerprint(self, account: str) -> tuple[int, str]:
-        """The number of the account's calls, and a digest of all that is kept of them, the same in every store."""
+        """The number of the account's calls, and a digest of all that is kept of them, the same in every store.
+
+        The digest is `parts.fingerprint_of` the digests that were kept with the calls, 32 hexadecimal digits.
+        """
 
     @abstractmethod
     def remember(self, name: str, value: str | None) -> None:

@@ -150,9 +150,9 @@ class Matching:
     columns: tuple[str, ...]
 
     def total(self, db: sqlite3.Connection, totals: Totals) -> int:
-        """How many there are. The few hidden ones are taken off: to leave them out costs more on each of the others."""
-        found = self._count(db, totals, self.match)
-        return found - self._count(db, totals, f"({self.match}) AND {self.hidden}") if self.hidden and found else found
+        """How many there are."""
+        statement = f"SELECT count(*) FROM {self._source} WHERE words MATCH :match AND {self.where}"
+        return totals.of(db, statement, self.values | {"match": self.shown})
 
     @property
     def shown(self) -> str:
@@ -202,10 +202,6 @@ class Matching:
     @property
     def _source(self) -> str:
         return _JOINED if "call." in self.where else "words"
-
-    def _count(self, db: sqlite3.Connection, totals: Totals, match: str) -> int:
-        statement = f"SELECT count(*) FROM {self._source} WHERE words MATCH :match AND {self.where}"
-        return totals.of(db, statement, self.values | {"match": match})
 
 
 _JOINED = "words JOIN call ON call.id = words.rowid"
