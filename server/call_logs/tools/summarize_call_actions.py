@@ -15,6 +15,7 @@ from call_logs.times import show_seconds
 from call_logs.tools import App, Ctx, app_of
 from call_logs.tools.answer import (
     DEFAULT_CHARACTERS,
+    PARSED,
     CoveragePart,
     Part,
     WindowPart,
@@ -80,12 +81,14 @@ class SummarizeCallActions(Part):
     """The structured answer: of one call, or grouped over many.
 
     Where `actions_reported` is false the vendor reports no actions, and what was promised cannot be compared.
+    `speakers_parsed`: as for `get_call`.
     """
 
     call_id: str | None = None
     actions: list[ActionPart] | None = None
     promised_not_executed: list[PromisePart] | None = None
     actions_reported: bool | None = None
+    speakers_parsed: bool | None = None
     ended: EndedPart | None = None
     groups: list[ActionGroupPart] | None = None
     groups_left_out: int | None = None
@@ -181,6 +184,7 @@ def _one(app: App, call_id: str) -> CallToolResult:
         actions=actions if reported else None,
         promised_not_executed=promises if reported and call.turns else None,
         actions_reported=reported,
+        speakers_parsed=any(turn.parsed for turn in call.turns) or None,
         ended=EndedPart(
             status=call.status,
             end_reason=fact(call.end_reason),
@@ -195,6 +199,7 @@ def _one(app: App, call_id: str) -> CallToolResult:
         *(action_line(action) for action in actions),
         _promises_line(call, promises, reported=reported),
         _ended_line(call),
+        PARSED if structured.speakers_parsed else "",
         coverage_words(coverage),
     ]
     quotes = action_quotes(actions)
