@@ -132,7 +132,7 @@ FAILURES: dict[str, Callable[[], object]] = {
     "key": lambda: dict[str, str]()[SAID],
     "a cause": with_cause,
     "a group": in_group,
-    "unicode": lambda: (SAID + "\ud800").encode(),
+    "unicode": (SAID + "\ud800").encode,
     "attribute": lambda: getattr(None, "turns"),  # noqa: B009 - the failure is what is meant
 }
 
