@@ -275,7 +275,7 @@ def test_a_bag_says_when_it_does_not_hold_all(store: PostgresStore, url: str) ->
         store.save_page("acme", [call(number, *said)])
     store.save_page("acme", [call(9, "no " * 250), call(10, many_words(15_900))])
     with psycopg.connect(url) as db:
-        kept = dict(db.execute(f"SELECT vendor_id, kept FROM {WORDS} JOIN call USING (id)").fetchall())
+        kept = dict(connections.ask(db, f"SELECT vendor_id, kept FROM {WORDS} JOIN call USING (id)").fetchall())
     assert [kept[f"call-{number}"] for number in (0, 1, 2, 3, 4, 9, 10)] == [1, 1, 1, 2, 2, 0, 0]
 
 

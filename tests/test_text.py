@@ -1,5 +1,6 @@
 """What strangers said is clean, masked and fenced before anybody reads it."""
 
+import html
 import json
 import random
 import re
@@ -11,6 +12,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from call_logs.text import (
     Masking,
@@ -21,6 +23,7 @@ from call_logs.text import (
     looks_secret,
     mask,
     new_mark,
+    one_line,
     short,
     without_url_secrets,
 )
@@ -411,17 +414,147 @@ def test_no_input_can_produce_the_boundary(body: str) -> None:
     assert not re.search("<<<|>>>", inside)
 
 
-@settings(max_examples=200, deadline=None)
-@given(HOSTILE)
-def test_nothing_defanged_renders_or_links(text: str) -> None:
-    defanged = defang(text)
-    assert "![" not in defanged
-    assert "](" not in defanged
-    assert defang(defanged) == defanged
+MARKUP = MarkdownIt("commonmark", {"html": True})
+ACTIVE = {"link_open", "image", "html_inline", "html_block"}
+MARK = "0123456789abcdef"
+FRAGMENTS = (
+    *(
+        "<",
+        ">",
+        "</",
+        "<!--",
+        "-->",
+        "<![CDATA[",
+        "<?",
+        "<img src=x onerror=alert(1)>",
+        "<script>",
+        "<svg/onload=",
+        "</a>",
+    ),
+    *(
+        "&lt;",
+        "&lt",
+        "&LT;",
+        "&#60;",
+        "&#x3c;",
+        "&amp;lt;",
+        "&amp;amp;lt;",
+        "&gt;",
+        "&lbrack;",
+        "&#91;",
+        "&excl;",
+        "&",
+        ";",
+    ),
+    *(
+        "![",
+        "!",
+        "[",
+        "]",
+        "](",
+        "]:",
+        "] (",
+        ")",
+        "!!![",
+        "\\",
+        "`",
+        "```",
+        "[a]: https://evil.example",
+        "[a]",
+        "[a][b]",
+    ),
+    *("](https://evil.example/?q=)", "![x](https://evil.example/p.png)", "<https://evil.example>", "<a@evil.example>"),
+    *(
+        "<<<",
+        ">>>",
+        "<<<quotes ",
+        " quotes>>>",
+        "\uff1c",
+        "\uff1e",
+        "\u2039",
+        "\u203a",
+        "\u226a",
+        "\u300b",
+        "\u22d9",
+        "\u276f",
+    ),
+    *(
+        MARK,
+        MARK[:5],
+        MARK[5:],
+        "quotes",
+        "\n",
+        "\r\n",
+        "\u2028",
+        "\x85",
+        "\t",
+        " ",
+        "agent: ",
+        "7 [0:12] agent: ",
+        "bot:",
+    ),
+    *(
+        "\u200b",
+        "\u202e",
+        "\u2066",
+        "\ufeff",
+        "\u00ad",
+        "\U000e0041",
+        "\ufe0f",
+        "\ud83d",
+        "\udc00",
+        "\0",
+        "\x1b[31m",
+        "img",
+    ),
+    *("a", "\u00e9", "e\u0301", "\U0001f600", "script", "javascript:alert(1)", "| a |", "# ", "- ", "    ", "\u2800"),
+)
+
+
+def harmless(text: str) -> None:
+    """Whatever was said, the fence holds, and nothing within it is unseen or renders as more than text."""
+    fenced = fence(text, MARK)
+    opening, closing = f"<<<quotes {MARK}\n", f"\n{MARK} quotes>>>"
+    assert fenced.startswith(opening)
+    assert fenced.endswith(closing)
+    inside = fenced[len(opening) : -len(closing)]
+    assert MARK not in clean(inside)
+    assert not re.search("[<\uff1c\u2039\u226a\u276e]{3}|[>\uff1e\u203a\u226b\u276f]{3}", inside)
+    assert clean(inside) == inside == defang(inside)
+    for read in (inside, once := html.unescape(inside), html.unescape(once)):
+        kinds = {part.type for token in MARKUP.parse(read) for part in (token, *(token.children or ()))}
+        assert not kinds & ACTIVE, (text, read)
+        assert not re.search(r"<[A-Za-z/!?]|!\[|\][(:]", read)
+    assert not re.search(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", one_line(clean(text)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=4), max_size=20).map("".join))
+def test_nothing_in_a_fence_closes_it_hides_or_renders(text: str) -> None:
+    harmless(text)
+
+
+@pytest.mark.slow
+def test_nothing_in_a_fence_closes_it_hides_or_renders_in_50_000_texts() -> None:
+    dice = random.Random(50_000)
+    for _ in range(50_000):
+        harmless("".join(dice.choices(FRAGMENTS, k=dice.randint(1, 14))))
 
 
 def test_defanging_keeps_the_words() -> None:
     assert defang("![a](https://x/y)") == "[a] (https://x/y)"
     assert defang("see [a](b) and [c]: d") == "see [a] (b) and [c] : d"
     assert defang("<img src=x> 1 < 2 << 3 <<<< 4 \uff1c\uff1c\uff1c") == "< img src=x> 1 < 2 << 3 < < < < 4 < < <"
-    assert defang("Nothing to see, 5 > 4!") == "Nothing to see, 5 > 4!"
+    assert defang("&lt;b&gt; &#60;i &amp;lt;") == "& lt;b& gt; & #60;i & amp;lt;"
+    for plain in (
+        "Nothing to see, 5 > 4!",
+        "AT&T, R&D & Q&A; https://example.com/a?b=1&c=2",
+        "<3 [sic] (see) wow! [x]",
+    ):
+        assert defang(plain) == plain
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text())
+def test_one_line_is_one_line_for_every_reader(text: str) -> None:
+    assert len(one_line(text).splitlines()) <= 1

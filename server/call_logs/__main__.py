@@ -5,7 +5,6 @@ Nothing but JSON-RPC goes to stdout in `serve`; logs go to stderr.
 
 import contextlib
 import gc
-import logging
 import sys
 import tempfile
 from collections.abc import Generator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from call_logs import logs
 from call_logs.errors import CallLogsError, ConfigError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _configured(*, demo: bool, own_accounts: bool = True, history: str | None = 
 
 def main() -> None:
     """Run the command line; our errors become one line on stderr and an exit code."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logs.install()
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:

@@ -12,14 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, cast, get_args
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from call_logs.errors import ConfigError
+from call_logs.logs import hide
 from call_logs.providers import Account, AnyProvider, Settings, discover
 from call_logs.text import Masking
 from call_logs.times import local_zone, parse_duration
@@ -138,9 +140,11 @@ def load(
             f"{PREFIX}DATABASE_READ names a replica of a PostgreSQL database. Set it and {PREFIX}DATABASE to "
             "postgresql:// addresses, or leave it out."
         )
+    stored = database or options.database or str(default_database())
+    hide(*_passwords(stored), *_passwords(options.database_read or ""))
     return Config(
         accounts=tuple(accounts),
-        database=database or options.database or str(default_database()),
+        database=stored,
         database_read=None if database else options.database_read or None,
         zone=options.timezone or local_zone(),
         history=_history(history) if history else options.history,
@@ -148,6 +152,15 @@ def load(
         wait=options.wait.total_seconds(),
         masking=options.mask,
     )
+
+
+def _passwords(database: str) -> tuple[str, ...]:
+    """The password of a database's URL, as it is written there and as it is meant."""
+    try:
+        written = urlsplit(database).password or ""
+    except ValueError:
+        return (database,)
+    return written, unquote(written)
 
 
 def _history(given: str) -> timedelta:
@@ -299,7 +312,9 @@ def _resolved(value: Any, name: str) -> Any:
 
 
 def _account(name: str, provider: type[AnyProvider], given: Mapping[str, Any], names: Mapping[str, str]) -> Account:
-    """The account, or the account with its problem where its settings cannot be used."""
+    """The account, or the account with its problem where its settings cannot be used. No log will hold its secrets."""
+    fields = provider.settings_type.model_fields
+    hide(*(str(value) for key, value in given.items() if key not in fields or _is_secret(fields[key])))
     try:
         settings: Settings | None = provider.settings_type.model_validate(given)
         return Account(name, provider, settings, names)
@@ -312,6 +327,10 @@ def _account(name: str, provider: type[AnyProvider], given: Mapping[str, Any], n
         return Account(
             name, provider, None, names, f"{name}: {problem}", f"Set {known or 'another name'}, then restart."
         )
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr in (field.annotation, *get_args(field.annotation))
 
 
 def _first_issue(error: ValidationError) -> tuple[str, str]:

@@ -1,11 +1,13 @@
 """Masking of payment cards and codes that callers read aloud, before anything is stored or indexed.
 
-Apart from `text`, because its patterns take a while to compile and only sync needs them.
+A number is masked in one text (`masked`) and over a conversation (`masked_turns`), where it is said in pieces with the
+other side's "mm-hm" between them, read back, or is the answer to a question for it. Apart from `text`, because its
+patterns take a while to compile and only sync needs them.
 """
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -20,12 +22,33 @@ class _Number(NamedTuple):
     digits: str
     tens: bool = False  # a spoken "forty", which a following "one" completes
     spoken: bool = False
+    apart: bool = False  # more than a space or a dash stands before it
 
 
 class _Span(NamedTuple):
     start: int
     end: int
     instead: str
+    digits: str = ""
+
+
+class Said(NamedTuple):
+    """A turn, as far as masking cares: who spoke, when (seconds from the start of the call), and what."""
+
+    speaker: str
+    offset_seconds: float | None
+    text: str
+
+
+class _Piece(NamedTuple):
+    """Numbers in a turn that may go on in the speaker's next one."""
+
+    turn: int
+    run: list[_Number]
+
+    @property
+    def digits(self) -> str:
+        return _digits(self.run)
 
 
 _UNITS = "zero one two three four five six seven eight nine", "cero uno dos tres cuatro cinco seis siete ocho nueve"
@@ -50,7 +73,9 @@ _SPOKEN = {
     "hundred": "00",
 }
 _TIMES = {"double": 2, "doble": 2, "triple": 3, "treble": 3, "quadruple": 4, "cuadruple": 4}
-_NUMBER_WORDS = frozenset((*_SPOKEN, *_TIMES))
+# How many digits a word adds at most: "double" repeats the one that follows.
+_MEANT = {word: len(digits) for word, digits in _SPOKEN.items()} | {word: times - 1 for word, times in _TIMES.items()}
+_OFTEN_SAID = frozenset(("one", "uno", "un", "una", "o", "oh"))
 _FILLER_WORDS = (
     "uh um er erm ah eh hm hmm mm mhm and then so ok okay like right yeah yes dash hyphen space slash dot point comma "
     "y luego entonces este pues si vale guion espacio barra punto coma"
@@ -65,6 +90,7 @@ _DIGIT = re.compile(r"\d")
 _TOKEN = re.compile(r"\d+|[^\W\d_]+")
 _GAP = re.compile(r"[\s,.;\u2026\u00b7\u2010-\u2015-]{0,8}")
 _TENS_GAP = re.compile(r"[\s\u2010-\u2015-]+(?:y\s+)?", re.IGNORECASE)
+_NEAR_GAP = re.compile(r"[\s\u2010-\u2015-]{0,3}")
 _GLUE = re.compile(r"[A-Za-z_]")
 _ACCENTS = str.maketrans("\u00e1\u00e9\u00ed\u00f3\u00fa\u00fc", "aeiouu")
 _MASKED = re.compile(r"\[card ending \d{4}\]")
@@ -95,17 +121,64 @@ _PRINTED = frozenset(
 _PHONE_GROUPS = ((3, 3, 4), (1, 3, 3, 4), (3, 7), (10,), (11,))
 _NORTH_AMERICAN = re.compile(r"(?:1?[2-9]\d\d[2-9]\d{6}){2,}")
 _LONGEST_PHONE = 12
-_CARD_TAIL = re.compile(r"(?:0[1-9]|1[0-2])[2-4]\d(?:\d{3,4})?")  # expiry and security code, said right after
-_SLACK = 2  # stray digits beside a spoken card: "that one, four one one one …"
+# Expiry, and behind it security code and postcode: what is said right after a card.
+_CARD_TAIL = re.compile(r"(?:0[1-9]|1[0-2])(?:20)?[2-4]\d(?:\d{3,4}(?:\d{5})?)?|[1-9][2-4]\d")
+_SLACK = 2
+_STRAYS = re.compile("[01]{1,2}")  # words that mean a digit elsewhere: "that one, four one one one …", "oh, four …"
+_PHONE = re.compile(r"1?(?!37)[2-9]\d\d[2-9]\d{6}|0\d{9,10}")  # no area code begins with 37, American Express does
 
-_CUE_STEMS = "security", "seguridad", "cvv", "cvc", "cvn", "verif", "expir", "exp", "valid", "good th", "venc", "caduc"
+_MOST_TURNS_BETWEEN = 6
+_MOST_SECONDS_BETWEEN = 30.0
+_MOST_WORDS_BETWEEN = 6  # at the end of the one turn, and as many at the start of the other
+_NO_PIECE = re.compile(
+    r"\(\d{3}\)[\s.-]{0,2}\d{3}[\s.-]\d{4}(?!\d)"
+    r"|\b(?:(?:next|last|other|final) (?:two|three|four|five|six|eight)"
+    r"|(?:dos|tres|cuatro|cinco|seis|ocho) (?:siguientes|[u\u00fa]ltimos)"
+    r"|(?:siguientes|[u\u00fa]ltimos) (?:dos|tres|cuatro|cinco|seis|ocho))\b",
+    re.IGNORECASE,
+)
+_FEWEST_ECHOED = 4
+_ANSWER_TURNS = 4
+_POSTCODE = 5
+_ANSWER_REACH = 64
+_CARD_TALK_TURNS = 16
+_MONEY = re.compile(r"[$\u20ac\u00a3]\s?$")
+_UNIT = re.compile(
+    r"\s?(?:%|[ap]\.?m\b|dollars?|d[o\u00f3]lares|euros?|bucks|cents?|percent|minutes?|hours?|days?|o'clock|street|avenue)",
+    re.IGNORECASE,
+)
+
+_CUE_STEMS = (
+    *(
+        "security",
+        "seguridad",
+        "cvv",
+        "cvc",
+        "cvn",
+        "c.v.",
+        "verif",
+        "back",
+        "reverso",
+        "dorso",
+        "atr\u00e1s",
+        "detr\u00e1s",
+    ),
+    *("atras", "detras", "-digit", "exp", "valid", "good th", "venc", "caduc"),
+)
 _CODE_CUE = re.compile(
     r"(?<!\[)\b(?:security (?:code|number)|cvv2?|cvc2?|cvn|card verification (?:code|number|value)|c\.v\.[vc]\.?"
-    r"|(?:c[o\u00f3]digo|clave|n[u\u00fa]mero) de (?:seguridad|verificaci[o\u00f3]n))(?!\w)",
+    r"|(?:three|four|[34])[ -]digits? (?:code|number|(?:that (?:is|are) )?(?:on|at) the (?:back|front|reverse))"
+    r"|(?:tres|cuatro|[34]) (?:d[i\u00ed]gitos|n[u\u00fa]meros) (?:que est[a\u00e1]n )?(?:del? |por |en |al )?"
+    r"(?:la parte de )?(?:el )?(?:atr[a\u00e1]s|detr[a\u00e1]s|reverso|dorso)"
+    r"|(?:c[o\u00f3]digo|clave|n[u\u00fa]mero) de (?:seguridad|verificaci[o\u00f3]n)"
+    # These are asked for of much else, and count where cards are spoken of.
+    r"|(?P<weak>(?:code|digits|numbers?) (?:that (?:is|are) )?(?:on|at) the (?:back|front|reverse)"
+    r"|(?:c[o\u00f3]digo|d[i\u00ed]gitos|n[u\u00fa]meros?) (?:que est[a\u00e1]n? )?(?:del? |por |en |al )?(?:la parte de )?"
+    r"(?:el )?(?:atr[a\u00e1]s|detr[a\u00e1]s|reverso|dorso)))(?!\w)",
     re.IGNORECASE,
 )
 _EXPIRY_CUE = re.compile(
-    r"(?<!\[)\b(?:expires|expiry|expiring|expiration|expira|expiraci[o\u00f3]n|exp|valid (?:thru|through|until)"
+    r"(?<!\[)\b(?:expires?|expired|expiry|expiring|expiration|expira|expiraci[o\u00f3]n|exp|valid (?:thru|through|until)"
     r"|good (?:thru|through)|vence|vencimiento|caduca|caducidad)\b",
     re.IGNORECASE,
 )
@@ -122,6 +195,7 @@ _CARD_TALK = re.compile(
     r"\b(?:card|cards|tarjeta|visa|master ?card|amex|american express|cvv|cvc|credit|debit|cr[e\u00e9]dito)\b",
     re.IGNORECASE,
 )
+_HIDDEN_PIECE = "[card]"
 _HIDDEN_CODE = "[security code]"
 _HIDDEN_EXPIRY = "[expiry]"
 _HIDDEN_DIGITS = "[digits]"
@@ -137,9 +211,41 @@ _FEWEST_HIDDEN_DIGITS = 4
 
 def masked(text: str, masking: Masking) -> str:
     """See `text.mask`; `masking` is not off."""
-    text = _without_cards(text)
-    if masking is Masking.CARDS:
-        return text
+    text = _without_cards(text, [])
+    return text if masking is Masking.CARDS else _without_long_numbers(text)
+
+
+def masked_turns(said: Sequence[Said], masking: Masking) -> list[str]:
+    """The turns' texts as `masked` gives them, and without cards and codes that one turn does not show.
+
+    A card in pieces: of one speaker, whose turns are at most 6 turns and 30 s apart; its first piece becomes the mask,
+    the others "[card]", as does what is read back of it. A security code or expiry date: what is answered within the
+    next turns to a turn that asked for it. All other words stay as they are. `masking` is not off.
+    """
+    texts = [one.text for one in said]
+    whole = "\n".join(texts)
+    lowered = whole.lower()
+    cued = any(stem in lowered for stem in _CUE_STEMS)
+    fewest = _FEWEST_HIDDEN_DIGITS if masking is Masking.DIGITS else _FEWEST_CARD_DIGITS
+    if not _may_mean(whole, lowered, _CODE_SIZES[0] if cued else fewest):
+        return texts
+    numbers = [_most_digits(text, text.lower()) for text in texts]
+    hidden: list[tuple[int, str]] = []
+    for n, text in enumerate(texts):
+        if numbers[n] >= _CODE_SIZES[0]:
+            found: list[str] = []
+            texts[n] = _without_cards(text, found)
+            hidden += ((n, digits) for digits in found)
+    if sum(numbers) >= _FEWEST_CARD_DIGITS:
+        hidden += _pieced_together(said, texts, numbers)
+    if cued:
+        hidden += _without_answers(said, texts, numbers)
+    for n, digits in hidden:
+        _without_echoes(texts, numbers, n, digits)
+    return texts if masking is Masking.CARDS else [_without_long_numbers(text) for text in texts]
+
+
+def _without_long_numbers(text: str) -> str:
     parts: list[str] = []
     end = 0
     for kept in _MASKED.finditer(text):
@@ -148,23 +254,28 @@ def masked(text: str, masking: Masking) -> str:
     return "".join((*parts, _without_digits(text[end:])))
 
 
-def _without_cards(text: str) -> str:
+def _without_cards(text: str, found: list[str]) -> str:
+    """The text without cards, codes and dates; the digits of cards and codes are added to those found."""
     # What was masked may have stood between a cue and its number: "expires, CVV 123, 12/27".
     for _ in range(_PASSES):
-        masked = _cards_masked(text)
+        masked = _cards_masked(text, found)
         if masked == text:
             break
         text = masked
     return text
 
 
-def _cards_masked(text: str) -> str:
+def _cards_masked(text: str, found: list[str]) -> str:
     lowered = text.lower()
     if _may_mean(text, lowered, _FEWEST_CARD_DIGITS):
-        text = _replaced(text, [span for run in _runs_of_speech(text) for span in _cards(run)])
+        spans = [span for run in _runs_of_speech(text) for span in _cards(run)]
+        found += (span.digits for span in spans)
+        text = _replaced(text, spans)
     if any(stem in lowered for stem in _CUE_STEMS) and _may_mean(text, lowered, _CODE_SIZES[0]):
         text = _replaced(text, _expiries(text, _runs_of_speech(text)))
-        text = _replaced(text, _security_codes(text, _runs_of_speech(text)))
+        spans = _security_codes(text, _runs_of_speech(text))
+        found += (span.digits for span in spans)
+        text = _replaced(text, spans)
     return text
 
 
@@ -181,12 +292,23 @@ def _without_digits(text: str) -> str:
 
 
 def _may_mean(text: str, lowered: str, digits: int) -> bool:
-    """Whether the text could hold that many digits at all; a spoken word is at most two, "double eleven" four."""
+    """Whether the text could hold that many digits at all, and not just the "one" and "oh" that people say anyway."""
     written = len(_DIGIT.findall(text))
     if written >= digits:
         return True
-    words = _WORD.findall(lowered.translate(_ACCENTS) if not lowered.isascii() else lowered)
-    return written + 2 * sum(map(_NUMBER_WORDS.__contains__, words)) >= digits
+    words = [word for word in _words(lowered) if word in _MEANT]
+    return written + sum(_MEANT[word] for word in words) >= digits and (
+        written > 0 or not _OFTEN_SAID.issuperset(words)
+    )
+
+
+def _most_digits(text: str, lowered: str) -> int:
+    """How many digits the text could mean."""
+    return len(_DIGIT.findall(text)) + sum([_MEANT[word] for word in _words(lowered) if word in _MEANT])
+
+
+def _words(lowered: str) -> list[str]:
+    return _WORD.findall(lowered.translate(_ACCENTS) if not lowered.isascii() else lowered)
 
 
 def _replaced(text: str, spans: list[_Span]) -> str:
@@ -208,6 +330,8 @@ def _runs(text: str) -> Iterator[list[_Number]]:
         said = token.group().lower().translate(_ACCENTS)
         joined = _GAP.fullmatch(text, end, token.start()) is not None
         number = _number(text, token, said)
+        if number is not None and not (run and _NEAR_GAP.fullmatch(text, run[-1].end, token.start())):
+            number = number._replace(apart=True)
         if run and (not joined or (number is None and said not in _FILLERS and said not in _TIMES)):
             yield run
             run = []
@@ -274,16 +398,44 @@ def _cards(run: list[_Number]) -> Iterator[_Span]:
     while begin < len(run):
         end = begin
         for last in range(begin + 1, bisect_right(before, before[begin] + _MOST_CARD_DIGITS)):
-            card, rest = digits[before[begin] : before[last]], digits[before[last] :]
+            card = digits[before[begin] : before[last]]
             if len(card) < _FEWEST_CARD_DIGITS or not _is_card(card):
                 continue
-            beside = min(before[begin] - before[done], len(rest)) <= _SLACK and len(card) > _FEWEST_CARD_DIGITS
-            if groups[begin:last] in _PRINTED or (beside and (not phones or _CARD_TAIL.fullmatch(rest))):
+            printed = groups[begin:last] in _PRINTED
+            rest = digits[before[last] :]
+            if not (printed or (len(card) > _FEWEST_CARD_DIGITS and (not phones or _CARD_TAIL.fullmatch(rest)))):
+                continue
+            if _may_precede(run[done:begin], printed=printed) and _may_follow(run[last:], card, printed=printed):
                 end = last
         if end > begin:
             yield _card_span(run[begin:end])
             done = end
         begin = max(begin + 1, end)
+
+
+def _may_precede(lead: list[_Number], *, printed: bool) -> bool:
+    """Whether what stands right before a card is not just the beginning of a longer number."""
+    digits = _digits(lead)
+    if not lead or _is_stray(lead):
+        return True
+    groups = tuple(len(number.digits) for number in lead)
+    return groups in _PHONE_GROUPS or (printed and _PHONE.fullmatch(digits) is not None)
+
+
+def _may_follow(rest: list[_Number], card: str, *, printed: bool) -> bool:
+    """Whether what stands right after a card is not just the end of a longer number: a date, a code, another card."""
+    digits = _digits(rest)
+    if not rest or _is_stray(rest) or _CARD_TAIL.fullmatch(digits):
+        return True
+    code = len(digits) == (4 if card[:2] in ("34", "37") else 3)
+    if code and (printed or rest[0].apart):
+        return True
+    groups = tuple(len(number.digits) for number in rest)
+    return _is_card(digits) or any(groups[: len(phone)] == phone for phone in _PHONE_GROUPS)
+
+
+def _is_stray(numbers: list[_Number]) -> bool:
+    return all(number.spoken for number in numbers) and _STRAYS.fullmatch(_digits(numbers)) is not None
 
 
 def _like_phones(digits: str, groups: tuple[int, ...]) -> bool:
@@ -294,7 +446,12 @@ def _like_phones(digits: str, groups: tuple[int, ...]) -> bool:
 
 
 def _card_span(card: list[_Number]) -> _Span:
-    return _Span(card[0].start, card[-1].end, f"[card ending {_digits(card)[-4:]}]")
+    digits = _digits(card)
+    return _Span(card[0].start, card[-1].end, _hidden_card(digits), digits)
+
+
+def _hidden_card(digits: str) -> str:
+    return f"[card ending {digits[-4:]}]"
 
 
 def _is_card(digits: str) -> bool:
@@ -323,12 +480,16 @@ def _start(run: list[_Number]) -> int:
 
 def _security_codes(text: str, runs: list[list[_Number]]) -> list[_Span]:
     spans: list[_Span] = []
-    for cue in _CODE_CUE.finditer(text):
+    for cue in _code_cues(text, carded=_CARD_TALK.search(text) is not None):
         near = _near(runs, cue.end(), _reach(text, cue, _CODE_REACH, _HIDDEN_CODE))
         code = next((code for code in map(_code, near) if code), None)
         if code is not None:
-            spans.append(_Span(code[0].start, code[-1].end, _HIDDEN_CODE))
+            spans.append(_Span(code[0].start, code[-1].end, _HIDDEN_CODE, _digits(code)))
     return spans
+
+
+def _code_cues(text: str, *, carded: bool) -> Iterator[re.Match[str]]:
+    return (cue for cue in _CODE_CUE.finditer(text) if carded or not cue["weak"])
 
 
 def _code(run: list[_Number]) -> list[_Number]:
@@ -370,3 +531,209 @@ def _expiry_length(run: list[_Number]) -> int:
         return 0
     fits = (n for n in range(min(len(run), _MOST_EXPIRY_DIGITS), 1, -1) if _EXPIRY_DIGITS.fullmatch(_digits(run[:n])))
     return next(fits, 0)
+
+
+# -- over a conversation ------------------------------------------------------------------------------------------
+
+
+def _pieced_together(said: Sequence[Said], texts: list[str], numbers: Sequence[int]) -> list[tuple[int, str]]:
+    """Mask cards that one speaker says in several turns; gives the turn in which each begins, and its digits."""
+    cards: list[tuple[int, str]] = []
+    for speaker in dict.fromkeys(one.speaker for one in said):
+        turns: list[int] = []
+        for n, one in enumerate(said):
+            if one.speaker != speaker or not numbers[n]:
+                continue
+            if turns and not _soon_after(said, turns[-1], n):
+                cards += _joined(said, texts, numbers, turns)
+                turns = []
+            turns.append(n)
+        cards += _joined(said, texts, numbers, turns)
+    return cards
+
+
+def _joined(
+    said: Sequence[Said], texts: list[str], numbers: Sequence[int], turns: Sequence[int]
+) -> Iterator[tuple[int, str]]:
+    if sum(numbers[n] for n in turns) > _FEWEST_CARD_DIGITS:
+        for chain in _chains(said, texts, turns):
+            yield from _masked_pieces(texts, chain)
+
+
+def _chains(said: Sequence[Said], texts: Sequence[str], turns: Sequence[int]) -> list[list[_Piece]]:
+    """Numbers that follow each other over turns of one speaker, with few words between them."""
+    chains: list[list[_Piece]] = [[]]
+    words_after = 0
+    for n in turns:
+        runs = _pieces(texts[n])
+        if not runs:
+            continue
+        words_before = len(_WORD.findall(texts[n], 0, runs[0][0].start))
+        chain = chains[-1]
+        joined = (
+            chain and _soon_after(said, chain[-1].turn, n) and max(words_after, words_before) <= _MOST_WORDS_BETWEEN
+        )
+        if not joined:
+            chains.append([])
+        chains[-1].append(_Piece(n, runs[0]))
+        if len(runs) > 1:
+            chains.append([_Piece(n, runs[-1])])
+        words_after = len(_WORD.findall(texts[n], runs[-1][-1].end))
+    return [chain for chain in chains if len(chain) > 1]
+
+
+def _soon_after(said: Sequence[Said], first: int, second: int) -> bool:
+    begun, then = said[first].offset_seconds, said[second].offset_seconds
+    in_time = begun is None or then is None or then - begun <= _MOST_SECONDS_BETWEEN
+    return in_time and second - first <= _MOST_TURNS_BETWEEN
+
+
+def _pieces(text: str) -> list[list[_Number]]:
+    """The runs of a turn, but for phone numbers in the usual form, "that one is …" and "the last four …"."""
+    runs = _runs_of_speech(_NO_PIECE.sub(lambda found: "\0" * len(found.group()), text))
+    longest = max((len(_digits(run)) for run in runs), default=0)
+    return [run for run in runs if longest == 1 or len(_digits(run)) > 1]
+
+
+def _masked_pieces(texts: list[str], chain: Sequence[_Piece]) -> list[tuple[int, str]]:
+    cards: list[tuple[int, str]] = []
+    first = 0
+    while first < len(chain) - 1:
+        found = _card_of_pieces(chain[first : first + _MOST_CARD_DIGITS])
+        if found is None:
+            first += 1
+            continue
+        digits = "".join(piece.digits for piece in found)
+        cards.append((found[0].turn, digits))
+        for piece in found:
+            instead = _hidden_card(digits) if piece is found[0] else _HIDDEN_PIECE
+            texts[piece.turn] = _replaced(texts[piece.turn], [_Span(piece.run[0].start, piece.run[-1].end, instead)])
+        first += len(found)
+    return cards
+
+
+def _card_of_pieces(chain: Sequence[_Piece]) -> list[_Piece] | None:
+    """The pieces at the start of a chain that are a card, cut where other digits stand before or after it.
+
+    The longest: a card of 19 digits may pass for one of 16 and a code. A phone number is no piece of a card.
+    """
+    if _is_phone(chain[0]):
+        return None
+    for begin in range(min(_SLACK + 1, len(chain[0].run))):
+        if begin and not (_is_stray(chain[0].run[:begin]) and chain[0].run[begin].apart):
+            continue
+        head = chain[0]._replace(run=chain[0].run[begin:])
+        ends = [found for count in range(1, len(chain)) if (found := _ending_with(head, chain[1 : count + 1]))]
+        if ends:
+            return ends[-1]
+    return None
+
+
+def _ending_with(head: _Piece, more: Sequence[_Piece]) -> list[_Piece] | None:
+    """The pieces as a card that ends in the last one."""
+    *whole, tail = more
+    if sum(len(piece.run) for piece in (head, *whole)) >= _MOST_CARD_DIGITS:
+        return None
+    digits = head.digits + "".join(piece.digits for piece in whole)
+    if len(digits) >= _MOST_CARD_DIGITS or any(map(_is_phone, more)):
+        return None
+    for last in range(min(len(tail.run), _MOST_CARD_DIGITS), 0, -1):
+        card = digits + _digits(tail.run[:last])
+        rest = tail.run[last:]
+        dated = _CARD_TAIL.fullmatch(_digits(rest)) is not None
+        beside = not rest or dated or (rest[0].apart and _may_follow(rest, card, printed=True))
+        if len(card) > _FEWEST_CARD_DIGITS and beside and _is_card(card):
+            return [head, *whole, tail._replace(run=tail.run[:last])]
+    return None
+
+
+def _is_phone(piece: _Piece) -> bool:
+    groups = tuple(len(number.digits) for number in piece.run)
+    return groups in _PHONE_GROUPS or _PHONE.fullmatch(piece.digits) is not None
+
+
+def _without_echoes(texts: list[str], numbers: Sequence[int], turn: int, digits: str) -> None:
+    """Mask what is read back of a card or a code: enough echoes are the whole of it."""
+    card = len(digits) >= _FEWEST_CARD_DIGITS
+    first = max(0, turn - _MOST_TURNS_BETWEEN) if card else turn + 1
+    behind = 2 * _MOST_TURNS_BETWEEN if card else _ANSWER_TURNS
+    for n in range(first, min(len(texts), turn + behind + 1)):
+        if numbers[n] >= _CODE_SIZES[0]:
+            heard = (run for run in _runs_of_speech(texts[n]) if _is_echo(_digits(run), digits))
+            instead = _HIDDEN_PIECE if card else _HIDDEN_CODE
+            texts[n] = _replaced(texts[n], [_Span(run[0].start, run[-1].end, instead) for run in heard])
+
+
+def _is_echo(heard: str, hidden: str) -> bool:
+    """Whether the digits are the hidden code or part of the hidden card, whose last four may be shown."""
+    if len(hidden) < _FEWEST_CARD_DIGITS:
+        return heard == hidden
+    return len(heard) >= _FEWEST_ECHOED and heard != hidden[-4:] and heard in hidden
+
+
+def _without_answers(said: Sequence[Said], texts: list[str], numbers: Sequence[int]) -> list[tuple[int, str]]:
+    """Mask expiry dates and security codes that are said in a turn after the one that asked for them.
+
+    Gives the turns of the codes, and their digits.
+    """
+    codes: list[tuple[int, str]] = []
+    talk = [n for n, text in enumerate(texts) if _CARD_TALK.search(text)]
+    for n, text in enumerate(tuple(texts)):
+        carded = any(n - _CARD_TALK_TURNS <= m <= n + 1 for m in talk)
+        if carded and _unanswered(text, list(_EXPIRY_CUE.finditer(text)), _HIDDEN_EXPIRY):
+            for m in _answers(said, numbers, n):
+                if span := _expiry_said(texts[m]):
+                    texts[m] = _replaced(texts[m], [span])
+                    break
+        if _unanswered(text, list(_code_cues(text, carded=carded)), _HIDDEN_CODE):
+            for m in _answers(said, numbers, n):
+                if span := _code_said(texts[m]):
+                    texts[m] = _replaced(texts[m], [span])
+                    codes.append((m, span.digits))
+                    break
+    return codes
+
+
+def _unanswered(text: str, cues: Sequence[re.Match[str]], sign: str) -> bool:
+    """Whether the turn asks and does not say."""
+    return bool(cues) and sign not in text[cues[-1].end() :]
+
+
+def _answers(said: Sequence[Said], numbers: Sequence[int], asked: int) -> Iterator[int]:
+    """The turns that may answer: the next ones with numbers."""
+    following = range(asked + 1, min(len(said), asked + _ANSWER_TURNS + 1))
+    return (n for n in following if numbers[n] and _soon_after(said, asked, n))
+
+
+def _code_said(text: str) -> _Span | None:
+    """The first number that is a security code by its length, alone, said twice, or with expiry or postcode behind."""
+    for run in _answering(text):
+        digits = _digits(run)
+        for size in _CODE_SIZES:
+            count = next((n for n in range(1, len(run) + 1) if len(_digits(run[:n])) == size), 0)
+            rest = digits[size:]
+            if count and rest == digits[:size]:
+                return _Span(run[0].start, run[-1].end, _HIDDEN_CODE, rest)
+            if count and (not rest or _EXPIRY_DIGITS.fullmatch(rest) or len(rest) == _POSTCODE):
+                return _Span(run[0].start, run[count - 1].end, _HIDDEN_CODE, digits[:size])
+    return None
+
+
+def _expiry_said(text: str) -> _Span | None:
+    found = _EXPIRY_WRITTEN.search(text, 0, _ANSWER_REACH) or _EXPIRY_NAMED.search(text, 0, _ANSWER_REACH)
+    if found is not None:
+        return _Span(*found.span(), _HIDDEN_EXPIRY)
+    for run in _answering(text):
+        for count in range(min(len(run), _MOST_EXPIRY_DIGITS), 1, -1):
+            if _EXPIRY_DIGITS.fullmatch(_digits(run[:count])) and len(_digits(run[count:])) in (0, *_CODE_SIZES):
+                return _Span(run[0].start, run[count - 1].end, _HIDDEN_EXPIRY)
+    return None
+
+
+def _answering(text: str) -> Iterator[list[_Number]]:
+    """The runs at the start of a turn that are neither an amount nor a time."""
+    for run in _runs_of_speech(text):
+        if run[0].start > _ANSWER_REACH:
+            return
+        if not _MONEY.search(text, 0, run[0].start) and not _UNIT.match(text, run[-1].end):
+            yield run

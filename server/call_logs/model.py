@@ -80,7 +80,10 @@ Seconds = Annotated[float, Field(ge=0)]
 
 
 class Turn(BaseModel):
-    """One utterance. `n` counts from 1 within its call; `offset_seconds` counts from the start of the call."""
+    """One utterance. `n` counts from 1 within its call; `offset_seconds` counts from the start of the call.
+
+    `parsed`: the vendor gave the transcript as one text, and a word in it says who spoke; somebody could have said it.
+    """
 
     model_config = STRICT
 
@@ -88,6 +91,7 @@ class Turn(BaseModel):
     speaker: Speaker
     text: str
     offset_seconds: Seconds | None = None
+    parsed: bool = False
 
 
 class Action(BaseModel):

@@ -12,6 +12,8 @@ _SCHEME = re.compile(r"(sips?|tel|phone):(?://)?", re.IGNORECASE)
 _FEWEST_DIGITS = 4
 _LONGEST_TAIL = 6
 _SHORTEST_DIALLED_ABROAD = 13  # 011, a country code and a number
+_MOST_WORDS = 3
+_LONGEST_ADDRESS = 128
 
 
 @lru_cache(maxsize=8192)
@@ -19,12 +21,13 @@ def e164(raw: str | None, region: str | None = None) -> str | None:
     """The number in E.164 where it is a possible one, else the text as it came, clean and stripped; None when empty.
 
     Without `region` (ISO 3166, such as "US") only numbers with a country code are understood. Possible is enough:
-    numbers for fiction and examples stay numbers. SIP URIs and words ("anonymous") are kept. Never raises.
+    numbers for fiction and examples stay numbers. SIP URIs and words ("anonymous") are kept, sentences are not: a caller
+    may write what is called a number. Never raises.
     """
     text = " ".join(clean(raw or "").split())
     bare = _EXTENSION.sub("", _SCHEME.sub("", text, count=1))
     if not text or "@" in text or not _NUMBER.fullmatch(bare):
-        return text or None
+        return text if text and len(text) <= _LONGEST_ADDRESS and len(text.split()) <= _MOST_WORDS else None
     import phonenumbers  # noqa: PLC0415 - its tables cost more to load than the rest of this package
 
     try:

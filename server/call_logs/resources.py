@@ -23,7 +23,7 @@ from call_logs.store import Excerpt, Filter, Row
 from call_logs.text import clean, fence, new_mark
 from call_logs.times import show, show_seconds
 from call_logs.tools import App, Ctx, app_of
-from call_logs.tools.answer import MOST_CHARACTERS, NOTICE, coverage_of_call, dumped, fact, transcript_uri
+from call_logs.tools.answer import MOST_CHARACTERS, NOTICE, PARSED, coverage_of_call, dumped, fact, transcript_uri
 from call_logs.tools.get_call import LEAST_CHARACTERS, GetCall, call_of, call_part, excerpt, turn_line, turn_part
 
 LATEST = 50
@@ -104,8 +104,11 @@ def transcript_text(app: App, held: Excerpt) -> str:
     if not lines:
         return f"{head}\nNo transcript."
     rest = held.total_turns - len(lines)
+    parsed = f" {PARSED}" if any(turn.parsed for turn in call.turns) else ""
     more = f' {rest} more: get_call with turns="{len(lines) + 1}-{held.total_turns}".' if rest else ""
-    return f"{head}\nTurns 1-{len(lines)} of {held.total_turns}.{more} {NOTICE}\n" + fence("\n".join(lines), new_mark())
+    return f"{head}\nTurns 1-{len(lines)} of {held.total_turns}.{more}{parsed} {NOTICE}\n" + fence(
+        "\n".join(lines), new_mark()
+    )
 
 
 def transcript_json(app: App, held: Excerpt) -> str:

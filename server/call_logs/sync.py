@@ -13,7 +13,6 @@ meanwhile, and take what it read as their own.
 import contextlib
 import functools
 import logging
-import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -32,10 +31,11 @@ from call_logs.errors import (
     StoreError,
     Unavailable,
 )
-from call_logs.model import Action, Call, Scalar, Speaker, Turn
+from call_logs.model import Call
+from call_logs.prepared import prepared
 from call_logs.providers import Account, AnyProvider, Page
 from call_logs.store import Marks, Store, Unsettled
-from call_logs.text import Masking, mask
+from call_logs.text import Masking
 
 LOOKBACK = timedelta(hours=2)
 """How far behind the newest known call a pass reads again: summaries and transcripts arrive after a call."""
@@ -492,54 +492,3 @@ def _told(line: _Line) -> bool:
 def _due(call: Unsettled, now: datetime) -> bool:
     """Whether a time at which the call should be read again has passed since it was read."""
     return any(call.read_at < call.started_at + age <= now for age in SETTLING)
-
-
-# -- what is kept of a call -------------------------------------------------------------------------------------
-
-
-def prepared(call: Call, masking: Masking) -> Call:
-    """The call as it is kept: numbers masked in what was spoken, actions tied to the turn in which they happened.
-
-    Ids and phone fields are never masked. Text is clean since it left the HTTP client.
-    """
-    turns = tuple(turn.model_copy(update={"text": mask(turn.text, masking)}) for turn in call.turns)
-    return call.model_copy(
-        update={
-            "turns": turns,
-            "summary": mask(call.summary, masking) if call.summary else None,
-            "extracted": {mask(name, masking): _masked(value, masking) for name, value in call.extracted.items()},
-            "actions": tuple(_kept_action(call, turns, action, masking) for action in call.actions),
-        }
-    )
-
-
-def _masked(value: Scalar, masking: Masking) -> Scalar:
-    return mask(value, masking) if isinstance(value, str) else value
-
-
-def _kept_action(call: Call, turns: tuple[Turn, ...], action: Action, masking: Masking) -> Action:
-    spoken = {name: _masked(value, masking) for name, value in action.details.items() if name in ("text", "said")}
-    return action.model_copy(
-        update={"details": action.details | spoken, "turn": action.turn or _turn_of(call, turns, action)}
-    )
-
-
-def _turn_of(call: Call, turns: tuple[Turn, ...], action: Action) -> int | None:
-    """The turn in which the action happened: by the agent's sentence that announces it, else by time."""
-    offset = (action.executed_at - call.spoken_from).total_seconds() if action.executed_at is not None else None
-    said = " ".join(str(action.details.get("said") or "").casefold().split()).rstrip(".!")
-    if said:
-        announcing = [
-            turn for turn in turns if turn.speaker is Speaker.AGENT and said in " ".join(turn.text.casefold().split())
-        ]
-        if announcing:
-            return min(announcing, key=lambda turn: _apart(turn, offset)).n
-    if offset is None or (call.duration_seconds is not None and offset > call.duration_seconds + 1):
-        return None
-    begun = [turn.n for turn in turns if turn.offset_seconds is not None and turn.offset_seconds <= offset]
-    return begun[-1] if begun else None
-
-
-def _apart(turn: Turn, offset: float | None) -> float:
-    """Seconds between the turn and an action; the same for all turns where either has no time."""
-    return abs(turn.offset_seconds - offset) if turn.offset_seconds is not None and offset is not None else math.inf

@@ -111,12 +111,17 @@ def mask(text: str, masking: Masking) -> str:
 # --- shortening, and what must not be shown ---------------------------------------------------------------------------
 
 
+def one_line(text: str) -> str:
+    """The text with its line breaks and runs of spaces as single spaces: it cannot begin a line of its own."""
+    return " ".join(text.split())
+
+
 def short(text: str, limit: int) -> str:
     """The text on one line of at most `limit` characters, ending in "…" where it was cut.
 
     It is cut between words, unless that would give away more than half of the room.
     """
-    line = " ".join(text.split())
+    line = one_line(text)
     if len(line) <= limit:
         return line
     if limit < 1:
@@ -196,9 +201,15 @@ def _looks_random(token: str) -> bool:
 
 _IMAGE = re.compile(r"!+\[")
 _LINK = re.compile(r"\](?=[(:])")
-_TAG = re.compile(r"<(?=[A-Za-z/!?])")
-_LEFT_RUN = re.compile("[<\uff1c\ufe64\u2039\u226a\u300a\u00ab]{3,}|\u22d8")
-_RIGHT_RUN = re.compile("[>\uff1e\ufe65\u203a\u226b\u300b\u00bb]{3,}|\u22d9")
+_TAG = re.compile(r"[<\uff1c\ufe64](?=[A-Za-z/!?])")
+# What decodes to "<", "[" and the like, once or twice; HTML knows some names without their semicolon.
+_ENTITY = re.compile(r"&(?=#|(?:amp|lt|gt|quot)|[A-Za-z][A-Za-z0-9]{1,31};)", re.IGNORECASE)
+_LEFT_RUN = re.compile(
+    "[<\uff1c\ufe64\u2039\u226a\u300a\u00ab\u02c2\u1438\u276c\u276e\u2770\u27e8\u27ea\u2329\u3008]{3,}"
+)
+_RIGHT_RUN = re.compile(
+    "[>\uff1e\ufe65\u203a\u226b\u300b\u00bb\u02c3\u1433\u276d\u276f\u2771\u27e9\u27eb\u232a\u3009]{3,}"
+)
 
 
 def new_mark() -> str:
@@ -209,17 +220,19 @@ def new_mark() -> str:
 def defang(text: str) -> str:
     """The text with nothing in it that renders, links or looks like a fence.
 
-    Markdown images and links lose what makes them so, HTML tags and runs of three or more angle brackets are broken
-    up by spaces. Expects clean text; defanging twice changes nothing more.
+    Markdown images and links lose what makes them so; HTML tags and entities, and runs of three or more angle brackets,
+    are broken up by spaces. A bare address stays as it was said. Expects clean text; defanging twice changes nothing more.
     """
-    text = _LINK.sub("] ", _IMAGE.sub("[", text))
-    text = _LEFT_RUN.sub(lambda run: " ".join("<" * max(3, len(run.group()))), text)
-    text = _RIGHT_RUN.sub(lambda run: " ".join(">" * max(3, len(run.group()))), text)
+    text = _ENTITY.sub("& ", _LINK.sub("] ", _IMAGE.sub("[", text)))
+    text = text.replace("\u22d8", "<<<").replace("\u22d9", ">>>")
+    text = _LEFT_RUN.sub(lambda run: " ".join("<" * len(run.group())), text)
+    text = _RIGHT_RUN.sub(lambda run: " ".join(">" * len(run.group())), text)
     return _TAG.sub("< ", text)
 
 
 def fence(body: str, mark: str) -> str:
-    """The body, defanged, between two boundary lines that carry the mark; the mark never stands within."""
+    """The body, clean and defanged, between two boundary lines that carry the mark; the mark never stands within."""
+    body = clean(body)
     while mark and mark in body:
         body = body.replace(mark, "")
     return f"<<<quotes {mark}\n{defang(body)}\n{mark} quotes>>>"

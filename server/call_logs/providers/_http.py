@@ -34,6 +34,7 @@ from call_logs.errors import (
     Unavailable,
     UnexpectedPayload,
 )
+from call_logs.logs import hide
 from call_logs.providers import Connection, Wire, fields_at_fault, is_loopback
 from call_logs.text import clean_tree
 
@@ -64,6 +65,7 @@ class Api:
         """Nothing is sent yet."""
         self._connection = connection
         self._base = urlsplit(connection.base_url)
+        _hide(connection.headers)
         self._who = f"{connection.account} ({connection.title})"
         self._limiter = AsyncLimiter(*connection.rate)
         try:
@@ -90,9 +92,12 @@ class Api:
         if authorize is None:
             return await self._retried("GET", path, into, ids, params=params)
         headers = await authorize(None)
+        _hide(headers)
         with contextlib.suppress(_Expired):
             return await self._retried("GET", path, into, ids, params=params, headers=headers, may_expire=True)
-        return await self._retried("GET", path, into, ids, params=params, headers=await authorize(headers))
+        headers = await authorize(headers)
+        _hide(headers)
+        return await self._retried("GET", path, into, ids, params=params, headers=headers)
 
     async def post(self, path: str, into: type[W], body: Mapping[str, str]) -> W:
         """POST JSON to a path that the provider declared. Otherwise as `get`."""
@@ -255,10 +260,16 @@ class Api:
         return Unavailable(f"{self._who} broke off its answer.", "It is tried again by itself.")
 
 
+def _hide(headers: Mapping[str, str]) -> None:
+    """No log may hold a credential: the one of a header, without its scheme."""
+    hide(*(value.rpartition(" ")[2] for name, value in headers.items() if name.lower() not in _NO_SECRET))
+
+
 class _Expired(Exception):
     """A 401 to a credential that may have expired before its time: a fresh one is asked for, once."""
 
 
+_NO_SECRET = ("version", "accept", "content-type", "user-agent")
 _INFLATED = ("gzip", "x-gzip", "deflate")
 _CREDENTIAL = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY)

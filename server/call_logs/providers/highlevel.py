@@ -360,7 +360,9 @@ def _packed_turns(transcript: str) -> tuple[Turn, ...]:
         elif line.strip():
             speaker, text = spoken.pop() if spoken else (Speaker.UNKNOWN, "")
             spoken.append((speaker, f"{text}\n{line.strip()}".strip()))
-    return tuple(Turn(n=n, speaker=speaker, text=text) for n, (speaker, text) in enumerate(filter(_said, spoken), 1))
+    return tuple(
+        Turn(n=n, speaker=speaker, text=text, parsed=True) for n, (speaker, text) in enumerate(filter(_said, spoken), 1)
+    )
 
 
 def _said(turn: tuple[Speaker, str]) -> bool:

@@ -568,9 +568,10 @@ class _Said(NamedTuple):
 
 def _said_and_done(log: _Log) -> tuple[tuple[Turn, ...], tuple[Action, ...], str | None]:
     """The turns, what the system entries among them say was executed, and why the call ended."""
-    said = _entries(log.transcript_json or ()) or _lines(log.transcript_text or "")
+    entries = _entries(log.transcript_json or ())
+    said = entries or _lines(log.transcript_text or "")
     turns = tuple(
-        Turn(n=n, speaker=one.speaker, text=one.text, offset_seconds=one.offset_seconds)
+        Turn(n=n, speaker=one.speaker, text=one.text, offset_seconds=one.offset_seconds, parsed=not entries)
         for n, one in enumerate(said, 1)
     )
     actions: list[Action] = []

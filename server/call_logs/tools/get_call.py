@@ -22,6 +22,7 @@ from call_logs.tools import App, Ctx, app_of
 from call_logs.tools.answer import (
     DEFAULT_CHARACTERS,
     MOST_CHARACTERS,
+    PARSED,
     RESERVED,
     CallPart,
     CoveragePart,
@@ -80,7 +81,8 @@ class TurnPart(Part):
 
 
 class WholeCallPart(Part):
-    """Everything about a call but its turns."""
+    """Everything about a call but its turns. `speakers_parsed`: words in one text say who spoke, so a caller could have
+    imitated the agent."""
 
     id: str
     account: str
@@ -107,6 +109,7 @@ class WholeCallPart(Part):
     currency: str | None = None
     extracted: dict[str, Scalar] | None = None
     actions: list[ActionPart] | None = None
+    speakers_parsed: bool | None = None
     uri: str
 
 
@@ -225,6 +228,7 @@ def _answer(app: App, call_id: str, turns: str | None, around: int | None) -> Ca
         _earlier_line(call, before),
         _later_line(later),
         _turns_line(count, shown, structured.next_turns),
+        PARSED if part.speakers_parsed else "",
         coverage_words(coverage),
     ]
     return answer(structured, facts, _quotes(part, shown, whole=first == 1))
@@ -307,6 +311,7 @@ def call_part(app: App, call: Call) -> WholeCallPart:
         extracted={short(defang(k), 60): defang(v) if isinstance(v, str) else v for k, v in call.extracted.items()}
         or None,
         actions=action_parts(app, call) or None,
+        speakers_parsed=any(turn.parsed for turn in call.turns) or None,
         uri=transcript_uri(call.id),
     )
 

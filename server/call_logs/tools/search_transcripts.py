@@ -17,6 +17,7 @@ from call_logs.tools import App, Ctx, app_of
 from call_logs.tools.answer import (
     DEFAULT_CHARACTERS,
     MOST_CHARACTERS,
+    PARSED,
     SAID_BY_ACTIONS,
     CoveragePart,
     Part,
@@ -75,7 +76,7 @@ _FORMS = (_Form(240, 100, told=True), _Form(160, 60, told=True), _Form(120, 60, 
 
 
 class HitPart(Part):
-    """A call that matches, with the turn to quote and its neighbours."""
+    """A call that matches, with the turn to quote and its neighbours. `speakers_parsed`: as for `get_call`."""
 
     call_id: str
     turn: int
@@ -89,6 +90,7 @@ class HitPart(Part):
     snippet: str
     before: str | None = None
     after: str | None = None
+    speakers_parsed: bool | None = None
     uri: str
 
 
@@ -198,6 +200,7 @@ def _answer(
     searched = app.store.list_calls(question.which, limit=1).total - silent
     terms = [] if page.total_calls else app.store.occurrences(query, question.which, speaker=speaker)
     notes = [*query.notes, *_ranking_note(page, sort), *_nothing_note(page, terms, question, speaker)]
+    notes += [PARSED] if any(hit.turn.parsed for hit in page.hits) else []
     match = "1 call matches" if page.total_calls == 1 else f"{page.total_calls or 'No'} calls match"
     head = f"{match}, of {searched} with a transcript, {asked_words(question, app.zone)}"
     behind = [*notes, coverage_words(coverage)]
@@ -223,7 +226,7 @@ def _answer(
         f"next_cursor: {cursor}" if cursor else "",
         *behind,
     ]
-    quotes = [_quote(part, number, form) for number, part in enumerate(shown, 1)]
+    quotes = [line for number, part in enumerate(shown, 1) for line in _quote(part, number, form).split("\n")]
     quotes += [f"did you mean, for {fact(term.term)}: {', '.join(term.close)}" for term in terms if term.close]
     return answer(structured, facts, quotes)
 
@@ -289,6 +292,7 @@ def _part(app: App, hit: Hit, query: Query, form: _Form) -> HitPart:
         snippet=defang(snippet(turn.text, query, form.quote)),
         before=_neighbour(hit.before, form.neighbour) if hit.before else None,
         after=_neighbour(hit.after, form.neighbour) if hit.after else None,
+        speakers_parsed=turn.parsed or None,
         uri=transcript_uri(hit.row.id),
     )
 

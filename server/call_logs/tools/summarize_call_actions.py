@@ -17,6 +17,7 @@ from call_logs.tools import App, Ctx, app_of
 from call_logs.tools.answer import (
     DEFAULT_CHARACTERS,
     MOST_CHARACTERS,
+    PARSED,
     CoveragePart,
     Part,
     WindowPart,
@@ -98,6 +99,7 @@ class SummarizeCallActions(Part):
     `promised_not_executed`: promises without an executed action that could be it. Where `actions_reported` is false the
     vendor reports no actions: `promised` then holds what was promised, and whether it was done cannot be told.
     `calls_judged`: of the calls considered, those whose promises were compared with their actions.
+    `speakers_parsed`: as for `get_call`.
     """
 
     call_id: str | None = None
@@ -105,6 +107,7 @@ class SummarizeCallActions(Part):
     promised_not_executed: list[PromisePart] | None = None
     promised: list[PromisePart] | None = None
     actions_reported: bool | None = None
+    speakers_parsed: bool | None = None
     ended: EndedPart | None = None
     groups: list[ActionGroupPart] | None = None
     groups_left_out: int | None = None
@@ -200,6 +203,7 @@ def _one(app: App, call_id: str) -> CallToolResult:
         promised_not_executed=promises if reported and call.turns else None,
         promised=promises if not reported and call.turns else None,
         actions_reported=reported,
+        speakers_parsed=any(turn.parsed for turn in call.turns) or None,
         ended=EndedPart(
             status=call.status,
             end_reason=fact(call.end_reason),
@@ -214,6 +218,7 @@ def _one(app: App, call_id: str) -> CallToolResult:
         *(action_line(action) for action in actions),
         _promises_line(call, promises, reported=reported),
         _ended_line(call),
+        PARSED if structured.speakers_parsed else "",
         coverage_words(coverage),
     ]
     quotes = [*action_quotes(actions), *(_promise_quote(promise) for promise in promises)]
