@@ -149,6 +149,14 @@ def _programs() -> Path | None:
 def _started(programs: Path) -> Server:
     """A server on a socket of a new folder. It ends with this process, however that ends."""
     folder = Path(tempfile.mkdtemp(prefix="call-logs-postgres-"))
+    try:
+        return _started_in(folder, programs)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _started_in(folder: Path, programs: Path) -> Server:
     user = None
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         user = next(one.pw_name for one in pwd.getpwall() if one.pw_name in ("postgres", "nobody"))
