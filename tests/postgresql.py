@@ -180,7 +180,12 @@ def _started_in(folder: Path, programs: Path) -> Server:
     stop = f"read _ <&3; '{programs}/pg_ctl' -D '{data}' -m immediate stop; cd /; rm -rf '{folder}'"
     reading, _held_open = os.pipe()
     subprocess.run(
-        ["/bin/sh", "-c", f"exec 3<&0; ({stop}) >/dev/null 2>&1 &"], stdin=reading, user=user, cwd="/", check=True
+        ["/bin/sh", "-c", f"exec 3<&0; ({stop}) >/dev/null 2>&1 &"],
+        stdin=reading,
+        user=user,
+        cwd="/",
+        start_new_session=True,  # what ends the tests' process group does not end it
+        check=True,
     )
     os.close(reading)
     server.sql("CREATE ROLE secret LOGIN PASSWORD 'p@ss:w/rd-canary'")
