@@ -149,6 +149,14 @@ def _programs() -> Path | None:
 def _started(programs: Path) -> Server:
     """A server on a socket of a new folder. It ends with this process, however that ends."""
     folder = Path(tempfile.mkdtemp(prefix="call-logs-postgres-"))
+    try:
+        return _started_in(folder, programs)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _started_in(folder: Path, programs: Path) -> Server:
     user = None
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         user = next(one.pw_name for one in pwd.getpwall() if one.pw_name in ("postgres", "nobody"))
@@ -172,7 +180,12 @@ def _started(programs: Path) -> Server:
     stop = f"read _ <&3; '{programs}/pg_ctl' -D '{data}' -m immediate stop; cd /; rm -rf '{folder}'"
     reading, _held_open = os.pipe()
     subprocess.run(
-        ["/bin/sh", "-c", f"exec 3<&0; ({stop}) >/dev/null 2>&1 &"], stdin=reading, user=user, cwd="/", check=True
+        ["/bin/sh", "-c", f"exec 3<&0; ({stop}) >/dev/null 2>&1 &"],
+        stdin=reading,
+        user=user,
+        cwd="/",
+        start_new_session=True,  # what ends the tests' process group does not end it
+        check=True,
     )
     os.close(reading)
     server.sql("CREATE ROLE secret LOGIN PASSWORD 'p@ss:w/rd-canary'")
