@@ -162,6 +162,7 @@ class Sync:
                 self._tasks = tasks
                 if first_pass_after is not None:
                     tasks.start_soon(self._begin, first_pass_after)
+                    tasks.start_soon(self._index)
                 try:
                     yield
                 except Exception as error:  # noqa: BLE001 - raised again below, out of the task group's wrapping
@@ -182,6 +183,16 @@ class Sync:
         await anyio.sleep(after)
         for name in self.names:
             self.start(name)
+
+    async def _index(self) -> None:
+        """Build the index of this version's words, where the one held is another version's; that one answers meanwhile."""
+        going_on = True
+        try:
+            await anyio.to_thread.run_sync(self._store.build_index, lambda: going_on, abandon_on_cancel=True)
+        except CallLogsError as error:
+            _log.warning("the index could not be built: %s", error)
+        finally:
+            going_on = False
 
     async def _open(self, line: _Line) -> None:
         account = line.account

@@ -171,7 +171,9 @@ def check(outlets: dict[str, list[bytes]]) -> None:
 def files_of(database: Path) -> dict[str, list[bytes]]:
     """The database's files as they are, and every body in it unpacked."""
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as db:
-        bodies = [zlib.decompress(body) for (body,) in db.execute("SELECT body FROM content")]
+        bodies = [
+            zlib.decompress(body) for (body,) in db.execute("SELECT head FROM content UNION ALL SELECT body FROM part")
+        ]
         tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         plain = [name for name in tables if not name.startswith("words")]
         rows = [repr(row).encode() for name in plain for row in db.execute(f"SELECT * FROM {name}")]

@@ -199,7 +199,12 @@ def _answer(
     silent = coverage.missing_transcripts.count if coverage.missing_transcripts else 0
     searched = app.store.list_calls(question.which, limit=1).total - silent
     terms = [] if page.total_calls else app.store.occurrences(query, question.which, speaker=speaker)
-    notes = [*query.notes, *_ranking_note(page, sort), *_nothing_note(page, terms, question, speaker)]
+    notes = [
+        *query.notes,
+        *_ranking_note(page, sort),
+        *_index_note(app),
+        *_nothing_note(page, terms, question, speaker),
+    ]
     notes += [PARSED] if any(hit.turn.parsed for hit in page.hits) else []
     match = "1 call matches" if page.total_calls == 1 else f"{page.total_calls or 'No'} calls match"
     head = f"{match}, of {searched} with a transcript, {asked_words(question, app.zone)}"
@@ -259,6 +264,15 @@ def _ranking_note(page: SearchPage, sort: str) -> list[str]:
     if page.ranked_all or sort == "newest":
         return []
     return ["Ranked among the newest 1,000 matching calls; older ones are found with a shorter window or sort=newest."]
+
+
+def _index_note(app: App) -> list[str]:
+    done = app.store.index_progress()
+    if done is None:
+        return []
+    return [
+        f"The index is being built anew for this version ({done:.0%}); until then some forms of words are not found."
+    ]
 
 
 def _nothing_note(
