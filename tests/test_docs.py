@@ -4,13 +4,17 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import cast
 
+import anyio
 import pytest
+from mcp.server.mcpserver import MCPServer
 
-from call_logs import __version__
+from call_logs import __version__, prompts
 from call_logs.__main__ import cli
 from call_logs.config import variables
 from call_logs.providers import FEATURES, discover
+from call_logs.tools import App, all_tools
 from conftest import Asking
 
 ROOT = Path(__file__).parent.parent
@@ -68,6 +72,14 @@ def test_the_commands_in_the_readme_exist() -> None:
     named = set(re.findall(r"`call-logs-mcp (\w+)", README))
     assert named
     assert named <= set(cli.commands)
+
+
+def test_the_readme_names_every_tool_and_prompt() -> None:
+    server = MCPServer[App]("prompts only")
+    prompts.register(server, cast("App", None))  # only asked for names
+    listed = anyio.run(server.list_prompts)
+    for name in [*(tool.name for tool in all_tools()), *(prompt.name for prompt in listed)]:
+        assert f"`{name}`" in README, name
 
 
 def test_links_lead_to_files_that_exist() -> None:
