@@ -39,6 +39,9 @@ class Status(StrEnum):
 FINAL = frozenset({Status.COMPLETED, Status.BUSY, Status.FAILED, Status.NO_ANSWER, Status.CANCELED, Status.REJECTED})
 """The call is over. `unknown` is not among them: nobody says that it is."""
 
+UNCONNECTED = FINAL - {Status.COMPLETED}
+"""It never was a conversation."""
+
 
 class Speaker(StrEnum):
     """Who said a turn: the agent (AI or person), the customer, or the platform (system)."""

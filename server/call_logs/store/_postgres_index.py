@@ -17,9 +17,9 @@ from typing import Any
 from call_logs.model import Speaker, Turn
 from call_logs.store._postgres_connections import Connection, ask
 from call_logs.store._postgres_schema import keep_setting, run, settings
-from call_logs.store._sqlite_index import DAY, FILTER, SPOKEN, STEP_CALLS, STEP_TURNS, Known
 from call_logs.store.forms import languages, vocabulary
 from call_logs.store.parts import turns_of, unpacked
+from call_logs.store.shared import DAY, FILTER, SPOKEN, STEP_CALLS, STEP_TURNS, Known
 from call_logs.store.words import TOKENISER_VERSION, TURN, tokens
 
 EXACT, LONG, HUGE = 0, 1, 2

@@ -7,18 +7,30 @@ from datetime import datetime
 from itertools import islice, pairwise
 from typing import Any
 
-from call_logs.model import Speaker, Turn
+from call_logs.model import UNCONNECTED, Speaker, Turn
 from call_logs.store import NO_NUMBER, RANKED, Filter, Hit, Occurrence, Row, SearchPage, SearchPosition, Silent
 from call_logs.store._postgres_connections import Connection, ask
 from call_logs.store._postgres_index import EXACT, HUGE, HUGE_LEXEME, LONG, LONGEST_WORD, WEIGHTS
-from call_logs.store._sqlite_counts import is_tallied
-from call_logs.store._sqlite_index import DAY, FILTER, SLOTS, SPOKEN
-from call_logs.store._sqlite_queries import CLOSE_LENGTHS, COUNTED, CUSTOMER_TAIL, MOST_TOTALS, window_keys
-from call_logs.store._sqlite_rows import FROM, ROW, UNCONNECTED, row_of, to_ms
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
 from call_logs.store.parts import PART, Candidate, best_in, part_at, turns_of, unpacked
 from call_logs.store.query import Query, Term
 from call_logs.store.ranking import Weighted, ranked, weight, weighted
+from call_logs.store.shared import (
+    CLOSE_LENGTHS,
+    COUNTED,
+    CUSTOMER_TAIL,
+    DAY,
+    FILTER,
+    FROM,
+    MOST_TOTALS,
+    ROW,
+    SLOTS,
+    SPOKEN,
+    is_tallied,
+    row_of,
+    to_ms,
+    window_keys,
+)
 from call_logs.store.words import TURN, fold
 
 _NO_CONVERSATION = f"status IN ({', '.join(repr(status.value) for status in sorted(UNCONNECTED))})"

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from call_logs.model import Call, Spoken, Turn, merged
+from call_logs.model import UNCONNECTED, Call, Spoken, Turn, merged
 from call_logs.store import Saved
 from call_logs.store._postgres_connections import Connection, ask
 from call_logs.store._postgres_index import Columns, Entry, Index, copy
-from call_logs.store._sqlite_index import DAY, SLOTS, SPOKEN, Known, filter_words
-from call_logs.store._sqlite_rows import OVER, TOLD, UNCONNECTED, second_of, tail_of, to_ms
 from call_logs.store.parts import (
     PART,
     digest_of_call,
@@ -26,6 +24,7 @@ from call_logs.store.parts import (
     turns_of,
     unpacked,
 )
+from call_logs.store.shared import DAY, OVER, SLOTS, SPOKEN, TOLD, Known, filter_words, second_of, tail_of, to_ms
 
 _CALL = (
     "id, seq, account, vendor_id, parent, leg, test, agent, started_ms, duration, direction, status, answered,"

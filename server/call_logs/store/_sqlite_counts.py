@@ -10,8 +10,9 @@ from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from call_logs.model import UNCONNECTED
 from call_logs.store import ActionGroup, Filter, Group, Silent
-from call_logs.store._sqlite_index import DAY, MUTE, SLOTS, UNCONNECTED
+from call_logs.store._sqlite_index import MUTE
 from call_logs.store._sqlite_queries import (
     Totals,
     account_numbers,
@@ -21,9 +22,9 @@ from call_logs.store._sqlite_queries import (
     match_of,
     source_of,
     where_of,
-    window_keys,
 )
 from call_logs.store._sqlite_rows import places_for
+from call_logs.store.shared import DAY, SLOTS, is_tallied, window_keys
 
 _NO_CONVERSATION = "status IN (" + ", ".join(f"'{status.value}'" for status in sorted(UNCONNECTED)) + ")"
 _EXAMPLES = 3
@@ -42,13 +43,6 @@ _COLUMNS = {
     "kind": "action.kind",
     "name": "action.name",
 }
-
-
-def is_tallied(which: Filter) -> bool:
-    """Whether the filter asks for nothing but accounts, a window, tests and legs."""
-    return which == Filter(
-        which.accounts, which.since, which.until, include_tests=which.include_tests, include_legs=which.include_legs
-    )
 
 
 def tallied(db: sqlite3.Connection, which: Filter) -> Counter[tuple[int, int, int]]:

@@ -8,69 +8,21 @@ an older tokeniser than the index leaves the call's key in `stale`, to be indexe
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
-from call_logs.model import Call, Status, Turn, customer_number
-from call_logs.store import NO_NUMBER
-from call_logs.store.forms import languages, may_vary, vocabulary
+from call_logs.model import Turn
+from call_logs.store.forms import languages, vocabulary
 from call_logs.store.parts import parts_of, turns_of, unpacked
+from call_logs.store.shared import DAY, FILTER, SPOKEN, STEP_CALLS, STEP_TURNS, Known
 from call_logs.store.words import TOKENISER_VERSION, TURN, tokens
-
-SPOKEN = ("customer", "agent", "system", "unknown")
-"""The index has a column for each speaker, by the speaker's name."""
-
-FILTER = "\u00a7"
-"""What filter words begin with. No spoken word has it, so neither is taken for the other."""
 
 MUTE = f'"{FILTER}mute"'
 """The filter word of calls in which nothing was said, as it is asked for."""
 
-UNCONNECTED = frozenset({Status.BUSY, Status.FAILED, Status.NO_ANSWER, Status.CANCELED, Status.REJECTED})
-"""What never was a conversation."""
 
-STEP_CALLS = 200
-STEP_TURNS = 10_000
-"""A step of building takes no more calls, and ends with the call that brings it to this many turns."""
-
-SLOTS = 256
-"""Calls that can begin in the same second before keys spill into the next one."""
-
-DAY = SLOTS * 86400
-"""Keys of one UTC day, the step of the tally."""
-
-MOST_KNOWN = 200_000
 _FREED = {"content": 2000, "data": 500, "docsize": 5000}
 """Rows of a replaced index's tables that one step frees."""
 
 _STRUCTURE = 10
 """The last of the index's records about itself, in its table of data."""
-
-
-class Known:
-    """Words that the vocabulary holds for sure, so that a call of known words writes none. One writer at a time."""
-
-    def __init__(self) -> None:
-        self._as_of = ""
-        self._words: dict[tuple[str, ...], set[str]] = {}
-        self._fresh: dict[tuple[str, ...], set[str]] = {}
-
-    def begin(self, as_of: str) -> None:
-        """A transaction begins. `as_of` changes whenever somebody took words out."""
-        self._fresh = {}
-        if as_of != self._as_of or sum(map(len, self._words.values())) > MOST_KNOWN:
-            self._words = {}
-        self._as_of = as_of
-
-    def new(self, spoken_in: tuple[str, ...], said: set[str]) -> set[str]:
-        """Those words that are not known of calls in these languages; they are, once the transaction is kept."""
-        new = said.difference(self._words.get(spoken_in, ()), self._fresh.get(spoken_in, ()))
-        new = {word for word in new if may_vary(word)}
-        self._fresh.setdefault(spoken_in, set()).update(new)
-        return new
-
-    def kept(self) -> None:
-        """The transaction was kept."""
-        for spoken_in, words in self._fresh.items():
-            self._words.setdefault(spoken_in, set()).update(words)
-        self._fresh = {}
 
 
 class Index:
@@ -183,26 +135,6 @@ def spoken(parts: Iterable[Sequence[Turn]]) -> tuple[list[str], set[str]]:
             said.update(text.split())
     said.discard(TURN)
     return [f" {TURN} ".join(texts) for texts in columns.values()], said
-
-
-def has_number(call: Call) -> bool:
-    """Whether the customer's number is known."""
-    number = customer_number(call.direction, call.from_number, call.to_number) or ""
-    return any(character.isdecimal() for character in number)
-
-
-def filter_words(
-    account: int, agent: int | None, call: Call, tails: Iterable[str | None], *, leg: int, turns: int
-) -> str:
-    """`tails`: the digits of the call's numbers, reversed."""
-    words = [f"ac{account}", f"di{call.direction}", f"st{call.status.replace('_', '')}"]
-    words += [f"ag{agent}"] if agent is not None else []
-    words += [f"ak{kind}" for kind in {action.kind: None for action in call.actions}]
-    words += [f"ph{tail}" for tail in tails if tail]
-    words += [f"ph{NO_NUMBER[::-1]}"] if not has_number(call) else []
-    said = {"test": call.is_test, "leg": leg, "mute": not turns}
-    words += [word for word, holds in said.items() if holds]
-    return " ".join(FILTER + word for word in words)
 
 
 def held_turns(db: sqlite3.Connection, key: int) -> Iterator[Sequence[Turn]]:

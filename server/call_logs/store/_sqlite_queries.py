@@ -8,22 +8,24 @@ from typing import Any
 
 from call_logs.model import Turn
 from call_logs.store import NO_NUMBER, RANKED, Filter, Hit, Occurrence, Row, SearchPage, SearchPosition
-from call_logs.store._sqlite_index import DAY, FILTER, SLOTS, SPOKEN
-from call_logs.store._sqlite_rows import FROM, ROW, part_bodies, places_for, row_of
+from call_logs.store._sqlite_rows import part_bodies, places_for
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
 from call_logs.store.parts import PART, best_in, part_at, turns_of, unpacked
 from call_logs.store.query import Query, Term
 from call_logs.store.ranking import Weighted, ranked, weight, weighted
+from call_logs.store.shared import (
+    CLOSE_LENGTHS,
+    COUNTED,
+    CUSTOMER_TAIL,
+    FILTER,
+    FROM,
+    MOST_TOTALS,
+    ROW,
+    SLOTS,
+    SPOKEN,
+    row_of,
+)
 from call_logs.store.words import TURN, fold
-
-COUNTED = 20_000
-"""A word in more calls than this weighs as if in this many: counting on costs time and changes no order."""
-
-CLOSE_LENGTHS = 2
-"""Letters more or fewer that a word may have that was meant by another."""
-
-MOST_TOTALS = 500
-"""Totals that are kept."""
 
 
 class Totals:
@@ -86,12 +88,6 @@ def where_of(db: sqlite3.Connection, which: Filter, *, walked: bool = False) -> 
     return " AND ".join(parts) or "1", values
 
 
-CUSTOMER_TAIL = (
-    "CASE call.direction WHEN 'outbound' THEN call.to_tail WHEN 'unknown' THEN"
-    " CASE WHEN call.from_number IS NULL THEN call.to_tail ELSE call.from_tail END ELSE call.from_tail END"
-)
-
-
 def columns_of(db: sqlite3.Connection, which: Filter) -> tuple[str, dict[str, Any]]:
     """Any filter but that of an action, over `call`."""
     where, values = where_of(db, which)
@@ -124,16 +120,6 @@ def source_of(db: sqlite3.Connection, which: Filter) -> tuple[str, dict[str, Any
 def is_all(db: sqlite3.Connection, accounts: Sequence[int]) -> bool:
     """Whether these are all accounts that there are."""
     return len(accounts) == db.execute("SELECT count(*) FROM account").fetchone()[0]
-
-
-def window_keys(which: Filter) -> tuple[int, int]:
-    """The keys of the window: from the first, before the second."""
-    low = int(which.since.timestamp() // 1) * SLOTS if which.since is not None else 0
-    high = -int(-which.until.timestamp() // 1) * SLOTS if which.until is not None else _NO_KEY
-    return low, high
-
-
-_NO_KEY = DAY << 32
 
 
 @dataclass(frozen=True)

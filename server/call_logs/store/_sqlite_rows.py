@@ -1,17 +1,15 @@
 """A call in SQLite's tables, in and out; see `sqlite` for the tables and `_sqlite_index` for the full-text index."""
 
-import math
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from call_logs.model import ActionKind, Call, Direction, Status, merged
+from call_logs.model import UNCONNECTED, Call, merged
 from call_logs.model import Spoken as SpokenTurns
-from call_logs.store import Marks, Row, Saved
-from call_logs.store._sqlite_index import DAY, SLOTS, SPOKEN, UNCONNECTED, Index, Known, filter_words
+from call_logs.store import Saved
+from call_logs.store._sqlite_index import Index
 from call_logs.store.parts import (
     PART,
     digest_of_call,
@@ -25,17 +23,7 @@ from call_logs.store.parts import (
     turns_of,
     unpacked,
 )
-
-OVER, TOLD = 1, 2
-"""How settled a call is: over, and over with transcript or summary."""
-
-ROW = """
-    call.id, account.name, account.provider, call.vendor_id, call.started_ms, call.duration, call.direction,
-    call.status, call.from_number, call.to_number, coalesce(agent.name, agent.vendor_id), call.turns, call.actions,
-    call.end_reason, call.test
-"""
-
-FROM = "call JOIN account ON account.id = call.account LEFT JOIN agent ON agent.id = call.agent"
+from call_logs.store.shared import DAY, OVER, SLOTS, SPOKEN, TOLD, Known, filter_words, second_of, tail_of, to_ms
 
 _CALL = (
     "id, seq, account, vendor_id, parent, leg, test, agent, started_ms, duration, direction, status, answered,"
@@ -267,10 +255,6 @@ def _number(db: sqlite3.Connection, name: str) -> int:
     return int(db.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()[0])
 
 
-def second_of(call: Call) -> int:
-    return int(call.started_at.timestamp() // 1)
-
-
 def free_key(db: sqlite3.Connection, second: int) -> int:
     key = second * SLOTS
     if db.execute("SELECT 1 FROM call WHERE id = ?", (key,)).fetchone() is None:
@@ -296,57 +280,6 @@ def part_bodies(db: sqlite3.Connection, key: int, first: int = 1, last: int | No
         (key, part_at(first), part_at(last) if last is not None else 1 << 40),
     )
     return (unpacked(body) for (body,) in found)
-
-
-def tail_of(number: str | None) -> str | None:
-    """The number's digits reversed, so that "ends with" is a range of an index; None where it has none."""
-    from call_logs.phones import digits  # noqa: PLC0415 - only writes and callers' histories need it
-
-    return digits(number)[::-1] or None if number else None
-
-
-def row_of(row: tuple[Any, ...]) -> Row:
-    *known, turns, actions, end_reason, test = row
-    key, account, provider, vendor_id, started, duration, direction, status, source, target, agent = known
-    return Row(
-        key,
-        account,
-        provider,
-        vendor_id,
-        datetime.fromtimestamp(started / 1000, UTC),
-        duration,
-        Direction(direction),
-        Status(status),
-        source,
-        target,
-        agent,
-        turns,
-        tuple(ActionKind(kind) for kind in actions.split()),
-        end_reason,
-        bool(test),
-    )
-
-
-def marks_of(row: tuple[Any, ...]) -> Marks:
-    high, low, resume = row
-    return Marks(moment_of(high), moment_of(low), resume)
-
-
-def to_ms(moment: datetime | None) -> int | None:
-    return round(moment.timestamp() * 1000) if moment is not None else None
-
-
-def to_ms_after(moment: datetime | None) -> int | None:
-    """Never before the moment: a low mark must not promise calls that were not read."""
-    return math.ceil(moment.timestamp() * 1000) if moment is not None else None
-
-
-def moment_of(ms: int | None) -> datetime | None:
-    return datetime.fromtimestamp(ms / 1000, UTC) if ms is not None else None
-
-
-def key_moment(key: int | None) -> datetime | None:
-    return datetime.fromtimestamp(key // SLOTS, UTC) if key is not None else None
 
 
 def places_for(values: Sequence[object]) -> str:

@@ -60,12 +60,15 @@ from call_logs.store._postgres_queries import (
 )
 from call_logs.store._postgres_rows import save_calls, turns_between, whole_calls
 from call_logs.store._postgres_schema import ADVISORY, BUILDING, migrate, settings
-from call_logs.store._sqlite_index import SLOTS, Known
-from call_logs.store._sqlite_rows import (
+from call_logs.store.parts import fingerprint_of, head_of, unpacked
+from call_logs.store.query import Query
+from call_logs.store.shared import (
     FROM,
     OVER,
     ROW,
+    SLOTS,
     TOLD,
+    Known,
     key_moment,
     marks_of,
     moment_of,
@@ -74,8 +77,6 @@ from call_logs.store._sqlite_rows import (
     to_ms,
     to_ms_after,
 )
-from call_logs.store.parts import fingerprint_of, head_of, unpacked
-from call_logs.store.query import Query
 from call_logs.store.words import TOKENISER_VERSION
 
 _ACCOUNT = "id, name, provider, state, problem, next_step, last_synced_ms, high_ms, low_ms, resume"

@@ -41,7 +41,7 @@ from call_logs.store import (
     Unsettled,
 )
 from call_logs.store._sqlite_counts import action_groups_of, groups_of, silent_calls, total_of
-from call_logs.store._sqlite_index import Known, build_step, create, is_behind, progress, to_build
+from call_logs.store._sqlite_index import build_step, create, is_behind, progress, to_build
 from call_logs.store._sqlite_queries import (
     Totals,
     account_numbers,
@@ -56,25 +56,24 @@ from call_logs.store._sqlite_queries import (
     turns_between,
     where_of,
 )
-from call_logs.store._sqlite_rows import (
+from call_logs.store._sqlite_rows import Page, places_for, whole_call
+from call_logs.store.parts import fingerprint_of, head_of, unpacked
+from call_logs.store.query import Query
+from call_logs.store.shared import (
     FROM,
     OVER,
     ROW,
     SLOTS,
     TOLD,
-    Page,
+    Known,
     key_moment,
     marks_of,
     moment_of,
-    places_for,
     row_of,
     tail_of,
     to_ms,
     to_ms_after,
-    whole_call,
 )
-from call_logs.store.parts import fingerprint_of, head_of, unpacked
-from call_logs.store.query import Query
 from call_logs.store.words import TOKENISER_VERSION
 
 BUSY_SECONDS = 15.0

@@ -17,7 +17,7 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict
 
 from call_logs.errors import BadQuery
-from call_logs.model import ActionKind, Call, Direction, Scalar, Status, customer_number
+from call_logs.model import UNCONNECTED, ActionKind, Call, Direction, Scalar, Status, customer_number
 from call_logs.providers import NO_ACCOUNT
 from call_logs.store import Filter, Row
 from call_logs.sync import Health
@@ -42,7 +42,6 @@ PARSED = (
     "have imitated the agent."
 )
 RECENT = timedelta(hours=1)
-UNCONNECTED = (Status.BUSY, Status.FAILED, Status.NO_ANSWER, Status.CANCELED, Status.REJECTED)
 FACT_CHARACTERS = 80
 
 MOST_KINDS = 4

@@ -1,0 +1,173 @@
+"""What the stores in SQLite and in PostgreSQL share: keys that are time, filters as words of the index, rows as they are read."""
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from call_logs.model import ActionKind, Call, Direction, Status, customer_number
+from call_logs.store import NO_NUMBER, Filter, Marks, Row
+from call_logs.store.forms import may_vary
+
+SLOTS = 256
+"""Calls that can begin in the same second before keys spill into the next one."""
+
+DAY = SLOTS * 86400
+"""Keys of one UTC day, the step of the tally."""
+
+SPOKEN = ("customer", "agent", "system", "unknown")
+"""The index has a column for each speaker, by the speaker's name."""
+
+FILTER = "\u00a7"
+"""What filter words begin with. No spoken word has it, so neither is taken for the other."""
+
+STEP_CALLS = 200
+STEP_TURNS = 10_000
+"""A step of building takes no more calls, and ends with the call that brings it to this many turns."""
+
+MOST_KNOWN = 200_000
+
+OVER, TOLD = 1, 2
+"""How settled a call is: over, and over with transcript or summary."""
+
+ROW = """
+    call.id, account.name, account.provider, call.vendor_id, call.started_ms, call.duration, call.direction,
+    call.status, call.from_number, call.to_number, coalesce(agent.name, agent.vendor_id), call.turns, call.actions,
+    call.end_reason, call.test
+"""
+
+FROM = "call JOIN account ON account.id = call.account LEFT JOIN agent ON agent.id = call.agent"
+
+COUNTED = 20_000
+"""A word in more calls than this weighs as if in this many: counting on costs time and changes no order."""
+
+CLOSE_LENGTHS = 2
+"""Letters more or fewer that a word may have that was meant by another."""
+
+MOST_TOTALS = 500
+"""Totals that are kept."""
+
+CUSTOMER_TAIL = (
+    "CASE call.direction WHEN 'outbound' THEN call.to_tail WHEN 'unknown' THEN"
+    " CASE WHEN call.from_number IS NULL THEN call.to_tail ELSE call.from_tail END ELSE call.from_tail END"
+)
+
+_NO_KEY = DAY << 32
+
+
+class Known:
+    """Words that the vocabulary holds for sure, so that a call of known words writes none. One writer at a time."""
+
+    def __init__(self) -> None:
+        self._as_of = ""
+        self._words: dict[tuple[str, ...], set[str]] = {}
+        self._fresh: dict[tuple[str, ...], set[str]] = {}
+
+    def begin(self, as_of: str) -> None:
+        """A transaction begins. `as_of` changes whenever somebody took words out."""
+        self._fresh = {}
+        if as_of != self._as_of or sum(map(len, self._words.values())) > MOST_KNOWN:
+            self._words = {}
+        self._as_of = as_of
+
+    def new(self, spoken_in: tuple[str, ...], said: set[str]) -> set[str]:
+        """Those words that are not known of calls in these languages; they are, once the transaction is kept."""
+        new = said.difference(self._words.get(spoken_in, ()), self._fresh.get(spoken_in, ()))
+        new = {word for word in new if may_vary(word)}
+        self._fresh.setdefault(spoken_in, set()).update(new)
+        return new
+
+    def kept(self) -> None:
+        """The transaction was kept."""
+        for spoken_in, words in self._fresh.items():
+            self._words.setdefault(spoken_in, set()).update(words)
+        self._fresh = {}
+
+
+def has_number(call: Call) -> bool:
+    """Whether the customer's number is known."""
+    number = customer_number(call.direction, call.from_number, call.to_number) or ""
+    return any(character.isdecimal() for character in number)
+
+
+def filter_words(
+    account: int, agent: int | None, call: Call, tails: Iterable[str | None], *, leg: int, turns: int
+) -> str:
+    """`tails`: the digits of the call's numbers, reversed."""
+    words = [f"ac{account}", f"di{call.direction}", f"st{call.status.replace('_', '')}"]
+    words += [f"ag{agent}"] if agent is not None else []
+    words += [f"ak{kind}" for kind in {action.kind: None for action in call.actions}]
+    words += [f"ph{tail}" for tail in tails if tail]
+    words += [f"ph{NO_NUMBER[::-1]}"] if not has_number(call) else []
+    said = {"test": call.is_test, "leg": leg, "mute": not turns}
+    words += [word for word, holds in said.items() if holds]
+    return " ".join(FILTER + word for word in words)
+
+
+def second_of(call: Call) -> int:
+    return int(call.started_at.timestamp() // 1)
+
+
+def tail_of(number: str | None) -> str | None:
+    """The number's digits reversed, so that "ends with" is a range of an index; None where it has none."""
+    from call_logs.phones import digits  # noqa: PLC0415 - only writes and callers' histories need it
+
+    return digits(number)[::-1] or None if number else None
+
+
+def row_of(row: tuple[Any, ...]) -> Row:
+    *known, turns, actions, end_reason, test = row
+    key, account, provider, vendor_id, started, duration, direction, status, source, target, agent = known
+    return Row(
+        key,
+        account,
+        provider,
+        vendor_id,
+        datetime.fromtimestamp(started / 1000, UTC),
+        duration,
+        Direction(direction),
+        Status(status),
+        source,
+        target,
+        agent,
+        turns,
+        tuple(ActionKind(kind) for kind in actions.split()),
+        end_reason,
+        bool(test),
+    )
+
+
+def marks_of(row: tuple[Any, ...]) -> Marks:
+    high, low, resume = row
+    return Marks(moment_of(high), moment_of(low), resume)
+
+
+def to_ms(moment: datetime | None) -> int | None:
+    return round(moment.timestamp() * 1000) if moment is not None else None
+
+
+def to_ms_after(moment: datetime | None) -> int | None:
+    """Never before the moment: a low mark must not promise calls that were not read."""
+    return math.ceil(moment.timestamp() * 1000) if moment is not None else None
+
+
+def moment_of(ms: int | None) -> datetime | None:
+    return datetime.fromtimestamp(ms / 1000, UTC) if ms is not None else None
+
+
+def key_moment(key: int | None) -> datetime | None:
+    return datetime.fromtimestamp(key // SLOTS, UTC) if key is not None else None
+
+
+def window_keys(which: Filter) -> tuple[int, int]:
+    """The keys of the window: from the first, before the second."""
+    low = int(which.since.timestamp() // 1) * SLOTS if which.since is not None else 0
+    high = -int(-which.until.timestamp() // 1) * SLOTS if which.until is not None else _NO_KEY
+    return low, high
+
+
+def is_tallied(which: Filter) -> bool:
+    """Whether the filter asks for nothing but accounts, a window, tests and legs."""
+    return which == Filter(
+        which.accounts, which.since, which.until, include_tests=which.include_tests, include_legs=which.include_legs
+    )
