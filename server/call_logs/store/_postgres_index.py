@@ -190,9 +190,8 @@ def learn(db: Connection, version: int, said: Iterable[set[str]], known: Known) 
     rows = [
         row
         for words in said
-        if (new := known.new(languages(words), words))
-        for row in vocabulary(words)
-        if row[0] in new
+        for spoken_in in (languages(words),)
+        for row in vocabulary(known.new(spoken_in, words), spoken_in)
     ]
     if rows:
         ask(

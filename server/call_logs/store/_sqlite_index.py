@@ -116,9 +116,9 @@ def insert(db: sqlite3.Connection, suffix: str, key: int, columns: Sequence[str]
 
 def learn(db: sqlite3.Connection, suffix: str, said: set[str], known: Known) -> None:
     """Keep those of a call's words that are not known."""
-    if new := known.new(languages(said), said):
-        rows = [row for row in vocabulary(said) if row[0] in new]
-        db.executemany(f"INSERT OR IGNORE INTO vocabulary{suffix} VALUES(?, ?, ?)", rows)
+    spoken_in = languages(said)
+    if new := known.new(spoken_in, said):
+        db.executemany(f"INSERT OR IGNORE INTO vocabulary{suffix} VALUES(?, ?, ?)", vocabulary(new, spoken_in))
 
 
 def spoken(parts: Iterable[Sequence[Turn]]) -> tuple[list[str], set[str]]:

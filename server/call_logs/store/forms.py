@@ -8,7 +8,7 @@ import functools
 import heapq
 import math
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 LANGUAGES = ("en", "es")
@@ -207,11 +207,12 @@ def _stemmers() -> dict[str, _Stemmer]:
     return {"en": snowballstemmer.stemmer("english"), "es": snowballstemmer.stemmer("spanish")}  # pyright: ignore[reportUnknownMemberType] - as above
 
 
-def vocabulary(said: Collection[str]) -> Iterator[tuple[str, str, str]]:
-    """(word, language, stem) of each of these tokens that may vary; in every language where none can be told."""
-    for language in languages(said) or LANGUAGES:
-        for token in said:
-            if may_vary(token):
+def vocabulary(tokens: Iterable[str], spoken_in: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """(word, language, stem) of each of these tokens that may vary, for a call in these languages; in every language where
+    none can be told."""
+    for token in tokens:
+        if may_vary(token):
+            for language in spoken_in or LANGUAGES:
                 yield token, language, stem(language, token)
 
 
