@@ -185,7 +185,7 @@ async def test_a_filter_says_which_calls_it_cannot_judge(asking: Asking, everyth
         assert f"not reported by the vendors of {', '.join(mute)}: none shown means unknown there" in answer.text
     assert inbound.body["coverage"]["unknown_direction"] == unknown.body["total"] > 100
     assert f"{unknown.body['total']} calls of unknown direction left out" in inbound.text
-    assert inbound.body["coverage"]["direction_not_told_by"] == ["demo-highlevel"]
+    assert inbound.body["coverage"]["direction_not_told_by"] == ["demo-highlevel", "demo-signalwire", "demo-telzino"]
     assert transferred.body["coverage"]["may_have_done_so"] > 0
     assert agents.body["coverage"]["agent_not_told_by"] == ["demo-signalwire"]
     assert "demo-signalwire name no agent" in agents.text

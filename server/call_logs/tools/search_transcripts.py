@@ -1,6 +1,7 @@
 """`search_transcripts`: what was said, as exact quotes."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple
 
 import anyio.to_thread
@@ -167,6 +168,8 @@ async def search_transcripts(
         place=place,
         own=(query, speaker, sort),
     )
+    if speaker is not None:
+        question = replace(question, narrowing={**question.narrowing, "speaker": speaker})
     after = _after(place, parsed, sort)
     await app.sync.freshen(question.which.accounts, question.window.since, question.window.until)
     return await anyio.to_thread.run_sync(_answer, app, question, parsed, speaker, sort, limit, after)
@@ -197,7 +200,7 @@ def _answer(
     silent = coverage.missing_transcripts.count if coverage.missing_transcripts else 0
     searched = app.store.list_calls(question.which, limit=1).total - silent
     terms = [] if page.total_calls else app.store.occurrences(query, question.which, speaker=speaker)
-    notes = [*query.notes, *_ranking_note(page, sort), *_nothing_note(page, terms, question, speaker)]
+    notes = [*query.notes, *_ranking_note(page, sort), *_nothing_note(page, terms, question)]
     match = "1 call matches" if page.total_calls == 1 else f"{page.total_calls or 'No'} calls match"
     head = f"{match}, of {searched} with a transcript, {asked_words(question, app.zone)}"
     behind = [*notes, coverage_words(coverage)]
@@ -258,9 +261,7 @@ def _ranking_note(page: SearchPage, sort: str) -> list[str]:
     return ["Ranked among the newest 1,000 matching calls; older ones are found with a shorter window or sort=newest."]
 
 
-def _nothing_note(
-    page: SearchPage, terms: Sequence[Occurrence], question: Asked, speaker: Speaker | None
-) -> Iterator[str]:
+def _nothing_note(page: SearchPage, terms: Sequence[Occurrence], question: Asked) -> Iterator[str]:
     """Why nothing was found, and what to try."""
     if page.total_calls:
         return
@@ -269,8 +270,7 @@ def _nothing_note(
         yield f"Calls with each by itself: {counts}."
         if sum(term.calls > 0 for term in terms) > 1:
             yield "Join them with OR to see those."
-    narrowed = widen([*question.narrowing, *(["speaker"] if speaker else [])])
-    yield narrowed or "Try other words with OR, or a prefix*."
+    yield widen(question.narrowing) or "Try other words with OR, or a prefix*."
     yield "Only what was said is searched, not summaries or extracted values."
 
 
