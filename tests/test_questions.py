@@ -11,8 +11,8 @@ the stories: see `Told` for `calls`, `id("key")` is a call's id, `a[0]` the stru
     at                              path in the structured answer -> value
     error = true                    the answer is an error
 
-`known` tables hold expectations that are not met yet, each with its `defect`: they must fail, so that a repair turns the
-test red until they are moved to the others. docs/questions.md shows all answers; `--update-questions` writes it anew.
+`known` tables hold expectations that are not met, each with the `defect` that is to be repaired or the `limit` that is
+meant: they must fail, so that a repair turns the test red until they are moved to the others. docs/questions.md shows all answers; `--update-questions` writes it anew.
 """
 
 import json
@@ -23,7 +23,7 @@ import tomllib
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -41,7 +41,6 @@ from call_logs.config import Config, load
 from call_logs.sandbox import Sandbox, bimpe, business, highlevel, running, signalwire, telzino, vyom
 from call_logs.sandbox.business import ACTIONS, PhoneCall
 from call_logs.sandbox.story import HANGS_UP
-from call_logs.store import AccountRow
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.sync import Sync, prepared
 from call_logs.text import Masking
@@ -252,13 +251,6 @@ async def _ask_all(sandbox: Sandbox, folder: Path) -> dict[str, list[Answer]]:
     return answers
 
 
-class _JustRead(SQLiteStore):
-    """Says that its accounts were read at `NOW`, which it stamps with this machine's clock."""
-
-    def accounts(self, names: Sequence[str]) -> list[AccountRow]:
-        return [replace(row, last_synced_at=NOW if row.last_synced_at else None) for row in super().accounts(names)]
-
-
 async def _read(sandbox: Sandbox, database: Path) -> None:
     """Read all vendors, one after the other: calls that began in the same moment are then always in the same order."""
     store = SQLiteStore(database)
@@ -296,7 +288,7 @@ async def _world(world: str, sandbox: Sandbox, folder: Path) -> AsyncGenerator[C
         wait=8.0,
         masking=Masking.CARDS,
     )
-    with closing(_JustRead(database)) as store:
+    with closing(SQLiteStore(database)) as store:
         server = build_server(config, store, now=lambda: NOW)
         if world == "imported":
             _import_reports(server)
@@ -445,7 +437,7 @@ def test_the_answer_has_the_facts(question: dict[str, Any], asked: dict[str, lis
         missed = unmet(filled(expected, answers), answer)
         assert not missed, "\n".join([*missed, answer.text, json.dumps(answer.body, ensure_ascii=False)])
         for known in call.get("known", ()):
-            assert unmet(filled(known, answers), answer), f"repaired, so take it out of `known`: {known['defect']}"
+            assert unmet(filled(known, answers), answer), f"repaired, so take it out of `known`: {lack(known)}"
     assert len(answers) == len(question["call"]), "an earlier answer lacks what a later call needs"
 
 
@@ -462,8 +454,8 @@ def test_there_are_sixty_questions_at_least_each_with_what_it_needs() -> None:
             assert call.keys() <= {"tool", "arguments", "known"} | EXPECTATIONS
             assert call.keys() & EXPECTATIONS, f"{question['id']} expects nothing of {call['tool']}"
             for known in call.get("known", ()):
-                assert known["defect"]
-                assert known.keys() <= {"defect"} | EXPECTATIONS
+                assert len(known.keys() & LACKS.keys()) == 1
+                assert known.keys() <= LACKS.keys() | EXPECTATIONS
     assert {question.get("world", WORLDS[0]) for question in QUESTIONS} == set(WORLDS)
 
 
@@ -486,7 +478,15 @@ INTRODUCTION = f"""Written by `pytest tests/test_questions.py --update-questions
 The made-up business is Lakeside Dental, its clock stands at {NOW:%A, %B %d %Y, %H:%M} in Seattle, and its calls come
 from the stand-ins of all five vendors through the real adapters. What is shown is the text channel as an assistant gets
 it, long answers shortened; the structured channel is tested for the same facts. “Not yet” names what an answer still
-lacks."""
+lacks, “By design” what it leaves out on purpose."""
+
+
+LACKS = {"defect": "Not yet", "limit": "By design"}
+
+
+def lack(known: Mapping[str, Any]) -> str:
+    """What an answer does not say, in words."""
+    return next(f"{title}: {known[name]}" for name, title in LACKS.items() if name in known)
 
 
 def page(asked: Mapping[str, Sequence[Answer]]) -> str:
@@ -502,7 +502,7 @@ def page(asked: Mapping[str, Sequence[Answer]]) -> str:
         for call, answer in zip(question["call"], asked[question["id"]], strict=False):
             said = ", ".join(f"{name}={json.dumps(one, ensure_ascii=False)}" for name, one in answer.arguments.items())
             parts += [f"`{answer.tool}({said})`", f"~~~text\n{trimmed(answer.text)}\n~~~"]
-            parts += [f"Not yet: {known['defect']}" for known in call.get("known", ())]
+            parts += [lack(known) for known in call.get("known", ())]
         parts.append(f"Proof: {question['why']}")
     return "\n\n".join(parts) + "\n"
 

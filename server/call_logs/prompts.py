@@ -56,7 +56,7 @@ def register(server: MCPServer[App], app: App) -> None:
             f"summarize_call_actions({where}) for what was executed",
             f"search_transcripts({where}, query='complaint OR upset OR manager OR supervisor OR \"call me back\" OR refund') "
             "for callers who need somebody",
-            "summarize_call_actions(call_id) for each call in which something was promised",
+            f"summarize_call_actions({where}, group_by=promise) for what was promised and not executed",
             answer="Write: numbers in one line; callers to call back, each with number, reason and quote; promises not "
             "kept; calls missed or failed; anything unusual.",
         )
@@ -96,13 +96,15 @@ def register(server: MCPServer[App], app: App) -> None:
         where = _filters(app, since, account, agent)
         return _task(
             f"Find what agents promised and did not do, in calls {where}.",
+            f"summarize_call_actions({where}, group_by=promise): each promise without an executed action, with its call, "
+            "time, customer and agent; where older ones were left out, ask again with a shorter window",
+            "get_call(call_id, around=turn) where the sentence alone does not say what was meant",
+            "for accounts whose vendor reports no actions (coverage names them), "
             f'search_transcripts({where}, speaker=agent, limit=50) with query=\'"text you" OR "send you" OR "email you"\', '
             "'\"call you back\" OR transfer*', '\"book you\" OR schedule*' and, for Spanish, 'enviar* OR mandar* OR "
             "transferir* OR llamar*'; follow next_cursor",
-            "summarize_call_actions(call_id) for each of these calls: promised_not_executed holds the sentences without an "
-            "executed action",
             answer="Write a table: call, time, agent, customer, the sentence, what was missing, promised or claimed as done. "
-            "Where actions_reported is false it cannot be told whether a promise was kept: list those calls apart.",
+            "Where the vendor reports no actions it cannot be told whether a promise was kept: list those calls apart.",
         )
 
 

@@ -234,7 +234,7 @@ def narrowing_words(narrowing: Mapping[str, object]) -> str:
 
 def widen(narrowed_by: Iterable[str]) -> str:
     """How to find more where nothing was found."""
-    names = ", ".join(narrowed_by)
+    names = ", ".join(name for name in narrowed_by if not name.startswith("include_"))
     return f"To widen, leave out: {names}." if names else ""
 
 
@@ -366,8 +366,8 @@ def _missing(app: App, which: Filter) -> MissingPart | None:
 
 def coverage_words(coverage: CoveragePart, *, heard: bool = True) -> str:
     """The coverage for the text channel, on one line; not what could not be heard where an answer needs no words."""
-    if coverage.accounts and coverage.accounts[0].account == NOBODY:
-        return " ".join(filter(None, (coverage.accounts[0].problem, coverage.accounts[0].next_step)))
+    if _nothing_connected(coverage):
+        return " ".join(NO_ACCOUNT)
     as_of = f"As of {_minute(coverage.as_of)}" if coverage.as_of else "Nothing read yet"
     parts = [f"{as_of}: {'complete' if coverage.complete else 'INCOMPLETE'}."]
     for unwell in coverage.accounts or ():
@@ -392,6 +392,10 @@ def coverage_words(coverage: CoveragePart, *, heard: bool = True) -> str:
     return " ".join(parts)
 
 
+def _nothing_connected(coverage: CoveragePart) -> bool:
+    return any(unwell.account == NOBODY for unwell in coverage.accounts or ())
+
+
 def _minute(stamped: str) -> str:
     return f"{stamped[:10]} {stamped[11:16]} {stamped[19:]}"
 
@@ -400,12 +404,16 @@ def _minute(stamped: str) -> str:
 
 
 def answer(structured: Part, facts: Iterable[str], quotes: Iterable[str] = ()) -> CallToolResult:
-    """The result in both channels; `quotes` are lines of what was said. Raises `BadQuery` beyond 40,000 characters.
+    """The result in both channels; `quotes` are lines of what was said. Where no account is connected, the text says only
+    what to do. Raises `BadQuery` beyond 40,000 characters.
 
     A line stays one: nobody's words can begin a line that looks like another turn.
     """
     body = structured.model_dump(mode="json", exclude_none=True)
-    lines = [line for line in facts if line]
+    coverage: CoveragePart | None = getattr(structured, "coverage", None)
+    lines = [
+        line for line in ([coverage_words(coverage)] if coverage and _nothing_connected(coverage) else facts) if line
+    ]
     said = "\n".join(map(one_line, quotes))
     if said:
         body["notice"] = NOTICE

@@ -57,7 +57,7 @@ def _listed(value: object) -> object:
 
 
 class GroupPart(Part):
-    """Calls that share a key; durations in seconds over the calls that have one."""
+    """Calls that share a key; durations in seconds, of those that were answered."""
 
     key: dict[str, str]
     calls: int
@@ -173,7 +173,6 @@ def _order(group: Group, group_by: tuple[Dimension, ...]) -> tuple[object, ...]:
 
 def _line(part: GroupPart) -> str:
     key = ", ".join(part.key.values()) or "all"
-    return (
-        f"{key}: {counted(part.calls, 'call')}, {part.answered} answered, {show_seconds(part.total_seconds)} in all, "
-        f"median {show_seconds(part.median_seconds)}"
-    )
+    lasted = f" ({show_seconds(part.total_seconds)} in all, median {show_seconds(part.median_seconds)})"
+    told = part.median_seconds is not None
+    return f"{key}: {counted(part.calls, 'call')}, {part.answered} answered{lasted if told else ''}"

@@ -40,7 +40,7 @@ _WITHHELD = ("anonymous", "withheld", "private", "restricted", "blocked", "unkno
 @dataclass(frozen=True)
 class Asked:
     """What a question is about: the accounts meant, the filter over those that can be read, its window, the digest of
-    its arguments for a cursor, and the filters that narrow it, as they were given."""
+    its arguments for a cursor, and the filters that narrow or widen it, as they were given."""
 
     names: tuple[str, ...]
     which: Filter
@@ -132,4 +132,5 @@ def asked(
     }
     of = digest([*narrowing.values(), include_tests, include_legs, *own])
     check_cursor(place, of)
+    narrowing |= {"include_tests": "true" if include_tests else None, "include_legs": "true" if include_legs else None}
     return Asked(names, which, window, of, {name: value for name, value in narrowing.items() if value is not None})

@@ -375,7 +375,7 @@ def action_quotes(actions: Sequence[ActionPart]) -> list[str]:
 
 
 def _call_lines(part: WholeCallPart, *, whole: bool) -> list[str]:
-    """What is known of the call; its actions only where the answer begins with the first turn."""
+    """What is known of the call; its actions only where the answer begins with the first turn, else what is left out."""
     known = [
         ("direction", part.direction if part.direction != "unknown" else None),
         ("status", part.status + (f" ({part.vendor_status})" if part.vendor_status not in (None, part.status) else "")),
@@ -397,7 +397,15 @@ def _call_lines(part: WholeCallPart, *, whole: bool) -> list[str]:
     lines.append(" · ".join(f"{name}: {value}" for name, value in known if value is not None))
     if part.actions and whole:
         lines += ["Executed actions:", *(action_line(action) for action in part.actions)]
+    if not whole and (left := _left_out(part)):
+        lines.append(f"Left out here: {', '.join(left)}; get_call with the id alone tells them.")
     return lines
+
+
+def _left_out(part: WholeCallPart) -> list[str]:
+    actions = counted(len(part.actions), "executed action") if part.actions else ""
+    held = ["summary" if part.summary else "", "extracted values" if part.extracted else "", actions]
+    return [word for word in held if word]
 
 
 def _earlier_line(call: Call, before: EarlierPart | None) -> str:

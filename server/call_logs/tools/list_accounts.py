@@ -47,12 +47,16 @@ class AgentPart(Part):
     calls: int
 
 
+NOTE = "Calls of accounts and agents include tests and legs, which count_calls leaves out."
+
+
 class ListAccounts(Part):
-    """The structured answer."""
+    """The structured answer. `note` says what the numbers of calls mean."""
 
     accounts: list[AccountPart]
     agents: list[AgentPart]
     agents_left_out: int | None = None
+    note: str
     coverage: CoveragePart
 
 
@@ -78,14 +82,15 @@ def _answer(app: App) -> CallToolResult:
     fit = fitting(agents, room, _agent_line, dumped) if agents else 0
     coverage = coverage_of(app, Filter(readable), names)
     structured = ListAccounts(
-        accounts=parts, agents=agents[:fit], agents_left_out=len(agents) - fit or None, coverage=coverage
+        accounts=parts, agents=agents[:fit], agents_left_out=len(agents) - fit or None, note=NOTE, coverage=coverage
     )
     facts = [
-        f"{counted(len(parts), 'account')}:" if parts else "No accounts.",
+        f"{counted(len(parts), 'account')}:",
         *(_line(part) for part in parts),
         "Agents:" if fit else "",
         *(_agent_line(agent) for agent in agents[:fit]),
         f"{len(agents) - fit} agents with fewer calls are left out." if fit < len(agents) else "",
+        NOTE,
         coverage_words(coverage),
     ]
     return answer(structured, facts)
@@ -118,7 +123,9 @@ def _line(part: AccountPart) -> str:
     problem = f" {part.problem} {part.next_step or ''}".rstrip() if part.problem else ""
     bad = f" {part.unreadable} records could not be read." if part.unreadable else ""
     read = f", last read {part.last_synced_at[:10]} {part.last_synced_at[11:16]}" if part.last_synced_at else ""
-    return f"- {part.account} ({part.provider}) {part.state}{read}: {held} (tests and legs among them); gives {', '.join(part.gives)}.{problem}{bad}"
+    return (
+        f"- {part.account} ({part.provider}) {part.state}{read}: {held}; gives {', '.join(part.gives)}.{problem}{bad}"
+    )
 
 
 def _agent_line(part: AgentPart) -> str:

@@ -1,6 +1,7 @@
 """`search_transcripts`: what was said, as exact quotes."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple
 
 import anyio.to_thread
@@ -169,6 +170,8 @@ async def search_transcripts(
         place=place,
         own=(query, speaker, sort),
     )
+    if speaker is not None:
+        question = replace(question, narrowing={**question.narrowing, "speaker": speaker})
     after = _after(place, parsed, sort)
     await app.sync.freshen(question.which.accounts, question.window.since, question.window.until)
     return await anyio.to_thread.run_sync(_answer, app, question, parsed, speaker, sort, limit, after)
@@ -203,7 +206,7 @@ def _answer(
         *query.notes,
         *_ranking_note(page, sort),
         *_index_note(app),
-        *_nothing_note(page, terms, question, speaker),
+        *_nothing_note(page, terms, question),
     ]
     notes += [PARSED] if any(hit.turn.parsed for hit in page.hits) else []
     match = "1 call matches" if page.total_calls == 1 else f"{page.total_calls or 'No'} calls match"
@@ -275,9 +278,7 @@ def _index_note(app: App) -> list[str]:
     ]
 
 
-def _nothing_note(
-    page: SearchPage, terms: Sequence[Occurrence], question: Asked, speaker: Speaker | None
-) -> Iterator[str]:
+def _nothing_note(page: SearchPage, terms: Sequence[Occurrence], question: Asked) -> Iterator[str]:
     """Why nothing was found, and what to try."""
     if page.total_calls:
         return
@@ -286,8 +287,7 @@ def _nothing_note(
         yield f"Calls with each by itself: {counts}."
         if sum(term.calls > 0 for term in terms) > 1:
             yield "Join them with OR to see those."
-    narrowed = widen([*question.narrowing, *(["speaker"] if speaker else [])])
-    yield narrowed or "Try other words with OR, or a prefix*."
+    yield widen(question.narrowing) or "Try other words with OR, or a prefix*."
     yield "Only what was said is searched, not summaries or extracted values."
 
 
