@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from call_logs.config import load
+from call_logs.config import hide_passwords, load
 from call_logs.errors import BadQuery
 from call_logs.logs import HIDDEN, ScrubbingFormatter, hide, scrubbed, spellings
 from call_logs.model import Call
@@ -193,6 +193,18 @@ def test_configuration_makes_its_credentials_known(monkeypatch: pytest.MonkeyPat
     load()
     line = "configured-token-1 'refused token 2' pass%2Fword3 pass/word3 loc1"
     assert scrubbed(line) == f"{HIDDEN} '{HIDDEN}' {HIDDEN} {HIDDEN} loc1"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me:odd-p@ss/word@localhost:5432/calls",
+        "postgresql://me@localhost/calls?sslmode=require&password=odd-p%40ss%2Fword",
+    ],
+)
+def test_a_databases_password_is_known_wherever_it_stands(address: str) -> None:
+    hide_passwords(address, "", "/data/calls.db")
+    assert scrubbed("no login with odd-p@ss/word at /data/calls.db") == f"no login with {HIDDEN} at /data/calls.db"
 
 
 UNCAUGHT = """

@@ -354,6 +354,48 @@ def test_pieces_that_are_half_a_minute_apart_are_not_one_number() -> None:
     assert after(FOUR_PIECES, seconds=16.0) == [text for _, text in FOUR_PIECES]
 
 
+@pytest.mark.parametrize(("between", "one_number"), [(2, True), (3, False)])
+def test_pieces_with_seven_turns_between_are_not_one_number(between: int, one_number: bool) -> None:
+    turns: Turns = [(C, "4539 5787"), *[(A, "Yes?"), (C, "Wait.")] * between, (A, "Yes."), (C, "6362 1486")]
+    assert (after(turns, seconds=1.0)[-1] == "[card]") is one_number
+
+
+def test_pieces_with_a_sentence_between_are_not_one_number() -> None:
+    turns: Turns = [(C, "4539 5787"), (A, "Yes?"), (C, "and on the other one it says as well 6362 1486")]
+    assert after(turns) == [text for _, text in turns]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ("zip code 37203", "4539 5787 36"),
+        ("four two zero six five five five zero one two", "482913"),
+        ("415 555 0123", "482918"),
+        ("482913", "two zero six five five five zero one two three"),
+    ],
+)
+def test_a_phone_number_is_no_piece_of_a_card(said: tuple[str, str]) -> None:
+    digits = random.Random(8)
+    for _ in range(200):
+        code = "".join(str(digits.randrange(10)) for _ in range(6))
+        turns: Turns = [(C, said[0].replace("482913", code)), (A, "Okay."), (C, said[1].replace("482913", code))]
+        assert after(turns) == [text for _, text in turns]
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "9400 4539 5787 6362 1486 55",
+        "4539 5787 6362 1486 5551 2099",
+        "9400 4539 5787 6362 1486",
+        "nine four zero zero four five three nine five seven eight seven six three six two one four eight six",
+        "four five three nine five seven eight seven six three six two one four eight six nine nine nine nine",
+    ],
+)
+def test_part_of_a_longer_number_is_no_card(number: str) -> None:
+    assert after([(C, f"tracking {number}")]) == [f"tracking {number}"]
+
+
 def test_pieces_of_two_speakers_are_not_one_number() -> None:
     turns = [(A if n > 3 else who, text) for n, (who, text) in enumerate(FOUR_PIECES)]
     assert after(turns) == [text for _, text in turns]

@@ -119,7 +119,9 @@ def migrate_(*, to: str, as_json: bool) -> None:
     From the one that CALL_LOGS_DATABASE names. An interrupted copy goes on where it was.
     """
     from call_logs.commands import migrate  # noqa: PLC0415 - only this command needs it
+    from call_logs.config import hide_passwords  # noqa: PLC0415 - as above
 
+    hide_passwords(to)
     with _configured(demo=False) as config:
         sys.exit(migrate(config, to, as_json=as_json))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
@@ -135,16 +135,15 @@ def load(
     if own_accounts:
         accounts = [*_from_environment(), *_from_tables(table.get("accounts", {}), "the config file"), *accounts]
     _refuse_doubles(accounts)
+    hide_passwords(database or "", options.database, options.database_read)
     if options.database_read and not (is_address(options.database) and is_address(options.database_read)):
         raise ConfigError(
             f"{PREFIX}DATABASE_READ names a replica of a PostgreSQL database. Set it and {PREFIX}DATABASE to "
             "postgresql:// addresses, or leave it out."
         )
-    stored = database or options.database or str(default_database())
-    hide(*_passwords(stored), *_passwords(options.database_read or ""))
     return Config(
         accounts=tuple(accounts),
-        database=stored,
+        database=database or options.database or str(default_database()),
         database_read=None if database else options.database_read or None,
         zone=options.timezone or local_zone(),
         history=_history(history) if history else options.history,
@@ -154,13 +153,16 @@ def load(
     )
 
 
-def _passwords(database: str) -> tuple[str, ...]:
-    """The password of a database's URL, as it is written there and as it is meant."""
-    try:
-        written = urlsplit(database).password or ""
-    except ValueError:
-        return (database,)
-    return written, unquote(written)
+def hide_passwords(*addresses: str) -> None:
+    """Let no log hold the passwords of these database addresses, as they are written there and as they are meant.
+
+    One with an @ or a / in it, which should have been quoted, is hidden as well.
+    """
+    for address in addresses:
+        login, at, _ = address.partition("://")[2].rpartition("@")
+        queried = [value for name, value in parse_qsl(address.partition("?")[2]) if name == "password"]
+        written = [login.partition(":")[2]] if at else []
+        hide(*(form for value in (*written, *queried) for form in (value, unquote(value))))
 
 
 def _history(given: str) -> timedelta:

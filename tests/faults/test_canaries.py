@@ -17,6 +17,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
@@ -73,6 +74,8 @@ def further() -> dict[str, Any]:
         "webhook_secret": canary(),
         "client_secret": canary(),
         "recording_url": canary_in_url("https://records.example.com/a.ogg"),
+        "link": f"https://records.example.com/a?t={IN_URL}{next(NUMBERS):04}",
+        "remark": f"my password: {canary()}",
         "callback_url": canary_in_url("https://hooks.example.com/x"),
     }
 
@@ -93,7 +96,7 @@ def plant(slug: str, path: Path_, value: Any) -> Any:
 def said(slug: str, name: str, value: str) -> str:
     """Words of a vendor's that may hold a credential."""
     if name in ("error", "error_reason", "end_reason", "call_status_reason", "sip_status_text"):
-        return f"{value} see {canary_in_url('https://status.example.com/x')}"
+        return f"{value} see https://status.example.com/x?t={IN_URL}{next(NUMBERS):04}"
     if slug == "telzino" and name == "text" and "Webhook" in value:
         return f"{value} at {canary_in_url('https://hooks.example.com/x')} with Authorization: Bearer {canary()}"
     return value
@@ -169,20 +172,25 @@ def check(outlets: dict[str, list[bytes]]) -> None:
 
 
 def files_of(database: Path) -> dict[str, list[bytes]]:
-    """The database's files as they are, and every body in it unpacked."""
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as db:
-        bodies = [
-            zlib.decompress(body) for (body,) in db.execute("SELECT head FROM content UNION ALL SELECT body FROM part")
-        ]
+    """The database's files as they are, and every value in it, unpacked where it is packed."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
         tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         plain = [name for name in tables if not name.startswith("words")]
-        rows = [repr(row).encode() for name in plain for row in db.execute(f"SELECT * FROM {name}")]
-    db.close()
+        values = [value for name in plain for row in db.execute(f"SELECT * FROM {name}") for value in row]
     return {
         "database": [database.read_bytes()],
         "database-wal": [database.with_name(f"{database.name}-wal").read_bytes()],
-        "database, unpacked": [*bodies, *rows],
+        "database, unpacked": [unpacked(value) for value in values],
     }
+
+
+def unpacked(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        return str(value).encode()
+    try:
+        return zlib.decompress(value)
+    except zlib.error:
+        return value
 
 
 def gathered(given: list[Given]) -> dict[str, list[bytes]]:
@@ -244,6 +252,7 @@ async def test_no_credential_comes_out_of_what_works(
             assert {server.app.sync.health(name).state for name in accounts} == {"ok"}
             given = await everything(client, (QUERY,))
             outlets = gathered(given) | files_of(tmp_path / "calls.db")
+    assert any(b"Lakeside Dental" in value for value in outlets["database, unpacked"])
     planted = next(NUMBERS)
     print(f"\n{planted} canaries")  # noqa: T201 - as above
     assert planted > 500
@@ -384,7 +393,7 @@ def test_a_wrong_setting_is_told_without_what_it_held(tmp_path: Path) -> None:
         f'database = "postgresql://u:{IN_URL}@127.0.0.1:1/x"\n[accounts.acme]\nprovider = "vyom"\napi_key = "{canary()}"\n',
     ):
         file.write_text(content, encoding="utf-8")
-        for words in (("check",), ("sync", "--json"))[: 1 if "acme" in content else 2]:
+        for words in (("sync", "--json"),) if "database" in content else (("check",), ("sync", "--json")):
             ran = subprocess.run(
                 [sys.executable, "-c", DEBUG, *words],
                 env={

@@ -582,7 +582,7 @@ def _said_and_done(log: _Log) -> tuple[tuple[Turn, ...], tuple[Action, ...], str
         if event is None or kind is None or (kind is not ActionKind.END and _NOT_DONE.search(turn.text)):
             continue
         actions.append(_action(log, turn, kind, event[0].lower()))
-        if kind is ActionKind.END:
+        if kind is ActionKind.END and not turn.parsed:  # else a caller could have said it
             told = _REASON.match(turn.text, event.end())
             end_reason = reason(told[1] if told else turn.text)
     return turns, tuple(actions), end_reason
