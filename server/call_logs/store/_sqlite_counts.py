@@ -45,19 +45,20 @@ _COLUMNS = {
 }
 
 
-def tallied(db: sqlite3.Connection, which: Filter) -> Counter[tuple[int, int, int]]:
+def tallied(db: sqlite3.Connection, totals: Totals, which: Filter) -> Counter[tuple[int, int, int]]:
     """How many calls there are by (account, silent, unconnected): days from the tally, the window's ends one by one."""
     low, high = window_keys(which)
     whole = range(-(-low // DAY), max(-(-low // DAY), high // DAY))
     accounts = among("account", account_numbers(db, which.accounts))
     shown = ("" if which.include_tests else " AND test = 0") + ("" if which.include_legs else " AND leg = 0")
     found = Counter[tuple[int, int, int]]()
-    for *key, calls in db.execute(
-        f"SELECT account, silent, unconnected, sum(calls) FROM tally WHERE {accounts} AND day >= ? AND day < ? {shown}"
-        " GROUP BY 1, 2, 3",
-        (whole.start, whole.stop),
+    for account, silent, unconnected, calls in totals.rows(
+        db,
+        f"SELECT account, silent, unconnected, sum(calls) FROM tally WHERE {accounts} AND day >= :first AND day < :after"
+        f" {shown} GROUP BY 1, 2, 3",
+        {"first": whole.start, "after": whole.stop},
     ):
-        found[tuple(key)] += calls
+        found[account, silent, unconnected] += calls
     ends = [(low, min(whole.start * DAY, high)), (max(whole.stop * DAY, low), high)] if whole else [(low, high)]
     for begin, end in ends:
         if begin < end:
@@ -73,7 +74,7 @@ def tallied(db: sqlite3.Connection, which: Filter) -> Counter[tuple[int, int, in
 def total_of(db: sqlite3.Connection, totals: Totals, which: Filter) -> int:
     """How many calls the filter has."""
     if is_tallied(which):
-        return tallied(db, which).total()
+        return tallied(db, totals, which).total()
     if is_worded(which):
         matching = match_of(db, None, which, None)
         return matching.total(db, totals) if matching else 0
@@ -91,7 +92,7 @@ def silent_calls(db: sqlite3.Connection, totals: Totals, which: Filter, recent_s
     """Calls without a transcript, by account."""
     calls, unconnected = Counter[int](), Counter[int]()
     if is_tallied(which):
-        for (account, mute, apart), number in tallied(db, which).items():
+        for (account, mute, apart), number in tallied(db, totals, which).items():
             calls[account] += number * mute
             unconnected[account] += number * mute * apart
     else:

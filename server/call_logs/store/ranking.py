@@ -7,7 +7,7 @@ more than another form of it.
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 
@@ -16,7 +16,7 @@ from call_logs.store.words import TURN
 
 K1 = 1.2
 B = 0.75
-RERANKED = 200
+RERANKED = 100
 """How many of the best calls are compared by their best turn as well; and all that say the whole query as a phrase."""
 
 FORM = 0.8
@@ -43,9 +43,19 @@ class Weighted:
 
     @functools.cached_property
     def beginning(self) -> str:
-        """What all of its spellings begin with."""
+        """What all of its spellings begin with, where there are several."""
         letters = zip(self.needle, *self.others, strict=False)
-        return "".join(same[0] for same in takewhile(lambda same: len(set(same)) == 1, letters))
+        return "".join(same[0] for same in takewhile(lambda same: len(set(same)) == 1, letters)) if self.others else ""
+
+    @functools.cached_property
+    def counted_others(self) -> tuple[str, ...]:
+        """The forms to be counted one by one: none where their beginning is all but a form of its own (refund, refunds)
+        and can be counted for them."""
+        shortest = min(map(len, (self.needle, *self.others))) - 1  # the space behind it
+        return () if len(self.beginning) >= max(shortest - 1, _TELLING) else self.others
+
+
+_TELLING = 5  # a space and four letters
 
 
 def weighted(term: Term, weight: float) -> Weighted:
@@ -65,7 +75,7 @@ def ranked(texts: Sequence[tuple[int, str]], terms: Sequence[Weighted]) -> list[
     Tokens are parted by single spaces; a text begins and ends with one.
     """
     mean = sum(len(text) for _, text in texts) / max(1, len(texts)) or 1.0
-    scored = sorted(((_bm25(text, terms, mean), call, text) for call, text in texts), reverse=True)
+    scored = sorted(_bm25(texts, terms, mean), reverse=True)
     if len(terms) > 1:
         phrase = _phrase(terms)
         scored = [
@@ -158,12 +168,17 @@ def _phrase(terms: Sequence[Weighted]) -> str:
     return f" {' '.join(needle.strip() for needle in first.values())} " if len(first) > 1 else ""
 
 
-def _bm25(text: str, terms: Sequence[Weighted], mean: float) -> float:
-    norm = K1 * (1 - B + B * len(text) / mean)
-    total = 0.0
-    for term in terms:
-        count: float = text.count(term.needle)
-        if term.others and text.count(term.beginning) != count:
-            count += FORM * sum(map(text.count, term.others))
-        total += term.weight * count * (K1 + 1) / (count + norm)
-    return total
+def _bm25(texts: Sequence[tuple[int, str]], terms: Sequence[Weighted], mean: float) -> Iterator[tuple[float, int, str]]:
+    """(score, id, text) of each (id, text). A thousand texts are counted here for every answer: nothing is called twice."""
+    asked = [(term.needle, term.counted_others, term.beginning, term.weight * (K1 + 1)) for term in terms]
+    fixed, growing = K1 * (1 - B), K1 * B / mean
+    for call, text in texts:
+        norm = fixed + growing * len(text)
+        score = 0.0
+        for needle, others, beginning, weight in asked:
+            count: float = text.count(needle)
+            if beginning and (begun := text.count(beginning)) != count:
+                count += FORM * (sum(map(text.count, others)) if others else begun - count)
+            if count:
+                score += weight * count / (count + norm)
+        yield score, call, text

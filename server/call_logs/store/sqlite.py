@@ -452,8 +452,9 @@ class SQLiteStore(Store):
         if tail is None:
             return 0, []
         with self._reading() as db:
+            # The plus keeps SQLite from the accounts' index: that of the number tells more.
             where = (
-                f"{among('call.account', account_numbers(db, accounts))} AND call.leg = 0 AND call.started_ms < :began"
+                f"{among('+call.account', account_numbers(db, accounts))} AND call.leg = 0 AND call.started_ms < :began"
                 " AND ((call.from_tail = :tail AND call.direction <> 'outbound')"
                 " OR (call.to_tail = :tail AND (call.direction = 'outbound'"
                 " OR (call.direction = 'unknown' AND call.from_number IS NULL))))"
