@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from call_logs.numerals import DIGITS, ROUND
 from call_logs.text import Masking
 
 
@@ -51,26 +52,10 @@ class _Piece(NamedTuple):
         return _digits(self.run)
 
 
-_UNITS = "zero one two three four five six seven eight nine", "cero uno dos tres cuatro cinco seis siete ocho nueve"
-_TEENS = (
-    "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen",
-    "diez once doce trece catorce quince dieciseis diecisiete dieciocho diecinueve",
-)
-_TENS = (
-    "twenty thirty forty fifty sixty seventy eighty ninety",
-    "veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa",
-)
-_TWENTIES = "veintiuno veintidos veintitres veinticuatro veinticinco veintiseis veintisiete veintiocho veintinueve"
-
-_SPOKEN_TENS = {word: f"{n}0" for words in _TENS for n, word in enumerate(words.split(), 2)}
 _SPOKEN = {
-    **{word: str(n) for words in _UNITS for n, word in enumerate(words.split())},
-    **{word: str(n) for words in _TEENS for n, word in enumerate(words.split(), 10)},
-    **{word: str(n) for n, word in enumerate(_TWENTIES.split(), 21)},
-    **_SPOKEN_TENS,
-    **dict.fromkeys(("oh", "o", "nought", "naught"), "0"),
+    **DIGITS,
+    **dict.fromkeys(("o", "nought", "naught"), "0"),
     **dict.fromkeys(("un", "una"), "1"),
-    "hundred": "00",
 }
 _TIMES = {"double": 2, "doble": 2, "triple": 3, "treble": 3, "quadruple": 4, "cuadruple": 4}
 # How many digits a word adds at most: "double" repeats the one that follows.
@@ -356,7 +341,7 @@ def _runs(text: str) -> Iterator[list[_Number]]:
 def _number(text: str, token: re.Match[str], said: str) -> _Number | None:
     start, end = token.span()
     if said in _SPOKEN:
-        return _Number(start, end, _SPOKEN[said], tens=said in _SPOKEN_TENS, spoken=True)
+        return _Number(start, end, _SPOKEN[said], tens=said in ROUND, spoken=True)
     if not said.isdecimal():
         return None
     before, after = text[start - 1 : start], text[end : end + 1]

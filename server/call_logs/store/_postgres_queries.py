@@ -11,6 +11,7 @@ from call_logs.model import UNCONNECTED, Speaker, Turn
 from call_logs.store import NO_NUMBER, RANKED, Filter, Hit, Occurrence, Row, SearchPage, SearchPosition, Silent
 from call_logs.store._postgres_connections import Connection, ask
 from call_logs.store._postgres_index import EXACT, HUGE, HUGE_LEXEME, LONG, LONGEST_WORD, WEIGHTS
+from call_logs.store._postgres_schema import settings
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
 from call_logs.store.parts import PART, Candidate, best_in, part_at, turns_of, unpacked
 from call_logs.store.query import Query, Term
@@ -20,10 +21,12 @@ from call_logs.store.shared import (
     COUNTED,
     CUSTOMER_TAIL,
     DAY,
+    FEW,
     FILTER,
     FROM,
     MOST_TOTALS,
     ROW,
+    SAMPLED,
     SLOTS,
     SPOKEN,
     is_tallied,
@@ -452,11 +455,19 @@ def most_relevant(
 
 
 def weights_of(db: Connection, totals: Totals, index: Index, terms: Sequence[Term]) -> Iterator[float]:
-    calls = ask(db, f"SELECT count(*) FROM (SELECT 1 FROM call LIMIT {COUNTED}) AS held").fetchall()[0][0]
+    if len(terms) == 1:
+        yield 1.0
+        return
+    newest = ask(db, "SELECT id FROM call ORDER BY id DESC LIMIT %s", (SAMPLED,)).fetchall()
+    calls = int(settings(db)["seq"])
+    lowest = newest[-1][0] if newest else 0
     for term in terms:
         condition, values = _said(index, Query(((term,),)), None, [])
-        found = counted(db, totals, index, Matching(condition, values), COUNTED)
-        yield round(weight(found, max(calls, found)), 4)
+        recent = Matching(f"{condition} AND words.id >= %(lowest)s", values | {"lowest": lowest})
+        said, size = counted(db, totals, index, recent, COUNTED), len(newest)
+        if said < FEW and calls > size:
+            said, size = counted(db, totals, index, Matching(condition, values), COUNTED), calls
+        yield round(weight(said, max(size, said)), 4)
 
 
 def hits_at(

@@ -17,10 +17,12 @@ from call_logs.store.shared import (
     CLOSE_LENGTHS,
     COUNTED,
     CUSTOMER_TAIL,
+    FEW,
     FILTER,
     FROM,
     MOST_TOTALS,
     ROW,
+    SAMPLED,
     SLOTS,
     SPOKEN,
     row_of,
@@ -345,12 +347,24 @@ def most_relevant(
 
 
 def weights_of(db: sqlite3.Connection, terms: Sequence[Term]) -> Iterator[float]:
-    calls = min(COUNTED, db.execute("SELECT count(*) FROM (SELECT 1 FROM call LIMIT ?)", (COUNTED,)).fetchone()[0])
+    if len(terms) == 1:
+        yield 1.0
+        return
+    newest = db.execute("SELECT id FROM call ORDER BY id DESC LIMIT ?", (SAMPLED,)).fetchall()
+    calls = int(db.execute("SELECT value FROM setting WHERE name = 'seq'").fetchone()[0])
+    lowest = newest[-1][0] if newest else 0
     for term in terms:
-        found = db.execute(
-            "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)", (fts(term), COUNTED)
-        ).fetchone()[0]
-        yield round(weight(found, max(calls, found)), 4)
+        said, size = _said_by(db, term, lowest), len(newest)
+        if said < FEW and calls > size:
+            said, size = _said_by(db, term, 0), calls
+        yield round(weight(said, max(size, said)), 4)
+
+
+def _said_by(db: sqlite3.Connection, term: Term, lowest: int) -> int:
+    return db.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? AND rowid >= ? LIMIT ?)",
+        (fts(term), lowest, COUNTED),
+    ).fetchone()[0]
 
 
 def hits_at(

@@ -38,8 +38,13 @@ ROW = """
 
 FROM = "call JOIN account ON account.id = call.account LEFT JOIN agent ON agent.id = call.agent"
 
-COUNTED = 20_000
-"""A word in more calls than this weighs as if in this many: counting on costs time and changes no order."""
+SAMPLED = 1_000
+"""How telling a word is, is told by its share of so many of the newest calls …"""
+
+FEW = 10
+"""… or, where it is in fewer of those, by how many calls say it at all, up to `COUNTED`."""
+
+COUNTED = 2_000
 
 CLOSE_LENGTHS = 2
 """Letters more or fewer that a word may have that was meant by another."""

@@ -10,26 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-_UNITS = "zero one two three four five six seven eight nine", "cero uno dos tres cuatro cinco seis siete ocho nueve"
-_TEENS = (
-    "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen",
-    "diez once doce trece catorce quince dieciseis diecisiete dieciocho diecinueve",
-)
-_TENS = (
-    "twenty thirty forty fifty sixty seventy eighty ninety",
-    "veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa",
-)
-_TWENTIES = "veintiuno veintidos veintitres veinticuatro veinticinco veintiseis veintisiete veintiocho veintinueve"
-_ROUND = {word: f"{n}0" for words in _TENS for n, word in enumerate(words.split(), 2)}
-_DIGITS = {
-    **{word: str(n) for words in _UNITS for n, word in enumerate(words.split())},
-    **{word: str(n) for words in _TEENS for n, word in enumerate(words.split(), 10)},
-    **{word: str(n) for n, word in enumerate(_TWENTIES.split(), 21)},
-    **_ROUND,
-    "oh": "0",
-    "hundred": "00",
-}
-_SPANISH = frozenset(" ".join((_UNITS[1], _TEENS[1], _TENS[1], _TWENTIES)).split())
+from call_logs.numerals import DIGITS, ROUND, SPANISH
+
 _TIMES = {"double": 2, "doble": 2, "triple": 3}
 _DASHES = frozenset(("dash", "hyphen", "guion"))
 _FILLERS = _DASHES | frozenset(("space", "espacio", "um", "uh", "er", "eh", "em"))
@@ -61,7 +43,7 @@ _CODE = re.compile("([a-z]{1,4})([0-9]{4,15})")
 _IN_TURNS = re.compile("[0-9][a-z]")
 _FIGURE = re.compile("[0-9@]")
 _WITHIN = re.compile(r"\.[a-z]")
-_WEAK = frozenset((*_DIGITS, *_TIMES, *"bcdfghjklmnpqrstvwxz"))
+_WEAK = frozenset((*DIGITS, *_TIMES, *"bcdfghjklmnpqrstvwxz"))
 _STRONG = frozenset(("dot", "punto", "arroba"))
 _SIGNS = _WEAK | _STRONG
 _BEGINS = (_WEAK | frozenset("aeiouy")) - {"hundred"}
@@ -119,7 +101,7 @@ class _Label(NamedTuple):
 def joined(folded: str, words: Sequence[str]) -> list[str]:
     """What else the folded text, whose words these are, is found by."""
     found = (
-        [f"{first}{second}" for first, second in _HYPHENATED.findall(folded) if first not in _ROUND]
+        [f"{first}{second}" for first, second in _HYPHENATED.findall(folded) if first not in ROUND]
         if "-" in folded
         else []
     )
@@ -209,7 +191,7 @@ def _value(atoms: Sequence[_Atom], n: int) -> tuple[str, int]:
 def _once(text: str) -> str:
     if len(text) == 1 or (len(text) <= _MOST and not text.isalpha()):
         return text
-    return _DIGITS.get(text, "")
+    return DIGITS.get(text, "")
 
 
 def _is_decimal(last: _Item, atom: _Atom, lead: str, following: Sequence[_Atom]) -> bool:
@@ -234,7 +216,7 @@ def _completed(run: list[_Item], atom: _Atom, value: str, lead: str) -> bool:
     if not run or not value.isdigit() or lead.strip(" -&"):
         return False
     before = run[-1]
-    if before.said == "hundred" and atom.text in _DIGITS and ("&" in lead or len(value) == _TENS_LENGTH):
+    if before.said == "hundred" and atom.text in DIGITS and ("&" in lead or len(value) == _TENS_LENGTH):
         run[-1] = before._replace(value=before.value[:-2] + value.zfill(2), said=atom.text, end=atom.end)
         return True  # one hundred ninety
     if atom.text == "hundred" and len(before.value) == 1:
@@ -242,10 +224,10 @@ def _completed(run: list[_Item], atom: _Atom, value: str, lead: str) -> bool:
         return True
     if len(value) != 1 or value == "0":
         return False
-    if before.said == "y" and len(run) > 1 and run[-2].said in _ROUND:
+    if before.said == "y" and len(run) > 1 and run[-2].said in ROUND:
         run.pop()
         before = run[-1]
-    if before.said not in _ROUND or atom.text not in _DIGITS:
+    if before.said not in ROUND or atom.text not in DIGITS:
         return False
     run[-1] = before._replace(value=before.value[:-1] + value, said=atom.text, end=atom.end)
     return True
@@ -281,7 +263,7 @@ def _stretches(run: Sequence[_Item], *, digits: bool) -> Iterator[tuple[int, int
 def _with_zeros(run: Sequence[_Item]) -> list[_Item]:
     """The run with each spoken "o" beside a single English digit read as 0."""
     found = list(run)
-    if all(item.said != "o" for item in run) or any(item.said in _SPANISH for item in run):
+    if all(item.said != "o" for item in run) or any(item.said in SPANISH for item in run):
         return found
     for n, item in enumerate(run):
         beside = (*found[max(0, n - 1) : n], *run[n + 1 : n + 2])
@@ -388,7 +370,7 @@ def _labels(atoms: Sequence[_Atom]) -> list[_Label]:
         value, taken = _value(atoms, n)
         spelled = bool(value) and not (len(value) > 1 and atom.text == value and not value.isdigit())
         last = labels[-1] if labels else None
-        if n and atoms[n - 1].text in _ROUND and len(value) == 1 and last is not None and last.value.endswith("0"):
+        if n and atoms[n - 1].text in ROUND and len(value) == 1 and last is not None and last.value.endswith("0"):
             last = labels[-1] = last._replace(value=last.value[:-1])  # twenty two
         label = _Label(value or atom.text, atom.start, atoms[n + taken - 1].end, spoken or mark, spelled)
         if last is not None and spelled and last.spelled and not spoken and mark in ("", "-") and atom.gap:
