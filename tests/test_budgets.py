@@ -75,8 +75,8 @@ def ask_large(large: Path, asking: Asking) -> Any:
     """Asks a server over the large database that reads nothing anew."""
 
     @asynccontextmanager
-    async def opened() -> AsyncGenerator[Asker]:
-        async with asking(database=large) as ask:
+    async def opened(path: Path = large) -> AsyncGenerator[Asker]:
+        async with asking(database=path) as ask:
             yield ask
 
     return opened
@@ -162,6 +162,24 @@ async def test_a_five_minute_transcript_costs_five_percent_more_than_its_bare_li
     lines = [line for line in quoted[2].splitlines() if re.match(r"\d+ \[", line)]
     assert len(lines) == 75
     assert estimated_tokens("\n".join(lines)) <= 1.05 * estimated_tokens(bare)
+
+
+async def test_a_row_costs_at_most_35_tokens_beside_its_id_whatever_it_says(ask_large: Any, tmp_path: Path) -> None:
+    path = tmp_path / "rows.db"
+    store = SQLiteStore(path)
+    store.open_account(ACCOUNT, "highlevel")
+    wordy = call(1, talk(3, ENGLISH)).model_copy(update={"agent_name": "Front Desk"})
+    failed = {"turns": (), "actions": (), "status": Status.NO_ANSWER, "is_test": True}
+    reason = {"end_reason": "SIP/2.0 480 Temporarily Unavailable, nobody picked up at all"}
+    store.save_page(ACCOUNT, [wordy, wordy.model_copy(update=failed | reason | {"vendor_call_id": "f" * 24})])
+    store.note(ACCOUNT, "ok")
+    store.close()
+    async with ask_large(path) as ask:
+        answer = await ask("list_calls", include_tests=True)
+    rows = [line.partition(" ")[2] for line in answer.text.splitlines() if line.startswith(f"{ACCOUNT}/")]
+    assert len(rows) == 2
+    assert all(estimated_tokens(row) <= 38 for row in rows), rows  # the estimate is some 8 % high
+    assert any("SIP/2.0 480" in row and "test" in row for row in rows)
 
 
 async def test_what_is_cut_from_many_groups_is_counted(ask_large: Any) -> None:

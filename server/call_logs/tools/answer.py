@@ -47,7 +47,7 @@ FACT_CHARACTERS = 80
 MOST_KINDS = 4
 """Kinds of actions that a row names in the text; the structured row has all."""
 
-MOST_REASON = 40
+MOST_REASON = 24
 """Characters of a vendor's reason that a row shows."""
 
 NOBODY = "none"
@@ -180,7 +180,9 @@ def row_line(row: Row, zone: ZoneInfo, now: datetime) -> str:
     """A row for the text channel, at most 35 tokens beside its id; the year only where it is not this one."""
     there = row.started_at.astimezone(zone)
     year = "" if there.year == now.astimezone(zone).year else f"{there:%Y} "
-    parts = [f"{year}{there:%b %d %H:%M} {offset(there)}", show_seconds(row.duration_seconds)]
+    parts = [f"{year}{there:%b %d %H:%M} {offset(there)}"]
+    # Vendors differ in whether a call that never connected took no time or none is known.
+    parts += [show_seconds(row.duration_seconds)] if row.status not in UNCONNECTED else []
     parts += [str(row.direction)] if row.direction is not Direction.UNKNOWN else []
     parts.append(str(row.status) if row.status is not Status.UNKNOWN else "status unknown")
     number = fact(customer_number(row.direction, row.from_number, row.to_number) or row.to_number)
