@@ -350,6 +350,29 @@ async def test_a_search_says_how_many_calls_it_could_not_hear(asking: Asking) ->
     assert answer.body["coverage"]["complete"] is True
 
 
+async def test_several_turns_of_each_call_are_quoted_where_asked_for(asking: Asking) -> None:
+    async with asking() as ask:
+        plain = await ask("search_transcripts", query="insurance OR cancel", limit=3)
+        more = await ask("search_transcripts", query="insurance OR cancel", limit=3, per_call=4)
+        agents = await ask("search_transcripts", query="insurance OR cancel", limit=3, per_call=4, speaker="agent")
+    assert not any("also" in hit for hit in plain.body["hits"])
+    assert [hit["call_id"] for hit in more.body["hits"]] == [hit["call_id"] for hit in plain.body["hits"]]
+    told = [hit for hit in more.body["hits"] if "also" in hit]
+    assert told
+    for hit in told:
+        turns = [one["turn"] for one in hit["also"]]
+        assert turns == sorted(set(turns))
+        assert hit["turn"] not in turns
+        assert len(turns) <= 3
+        for one in hit["also"]:
+            assert re.search("insur|cancel", one["snippet"], re.IGNORECASE), one
+            assert f"also turn {one['turn']}" in quotes_of(more.text)
+            assert one["snippet"] in quotes_of(more.text)
+            assert one["snippet"] not in facts_of(more.text)
+    said_by = {one["speaker"] for hit in agents.body["hits"] for one in hit.get("also", [hit])}
+    assert said_by == {"agent"}
+
+
 # -- one call ---------------------------------------------------------------------------------------------------
 
 

@@ -12,8 +12,8 @@ from call_logs.errors import BadQuery
 from call_logs.model import Speaker, Turn, customer_number
 from call_logs.store import Hit, Occurrence, SearchPage, SearchPosition
 from call_logs.store.query import MAX_TERMS, Query, parse
-from call_logs.store.words import fold, tokens
 from call_logs.text import defang, short
+from call_logs.times import show_seconds
 from call_logs.tools import App, Ctx, app_of
 from call_logs.tools.answer import (
     DEFAULT_CHARACTERS,
@@ -55,8 +55,13 @@ from call_logs.tools.filters import (
     asked,
     asked_words,
 )
+from call_logs.tools.get_call import excerpt
+from call_logs.tools.matching import Matching
 
 DEFAULT_LIMIT = 10
+MOST_TURNS = 5_000
+"""Turns of a call that are looked at for further quotes."""
+
 TOKENS_A_HIT = 80
 """An answer of ten hits is at most 800 tokens of text; with longer ids it shows fewer, and a cursor."""
 
@@ -76,8 +81,20 @@ _FORMS = (_Form(240, 100, told=True), _Form(160, 60, told=True), _Form(120, 60, 
 """The longest first; an answer takes the first in which all its hits fit."""
 
 
+class AlsoPart(Part):
+    """Another turn of a call that says what was asked for."""
+
+    turn: int
+    speaker: str
+    offset_seconds: float | None = None
+    snippet: str
+
+
 class HitPart(Part):
-    """A call that matches, with the turn to quote and its neighbours. `speakers_parsed`: as for `get_call`."""
+    """A call that matches, with the turn to quote and its neighbours; `also`: further turns, where they were asked for.
+
+    `speakers_parsed`: as for `get_call`.
+    """
 
     call_id: str
     turn: int
@@ -91,6 +108,7 @@ class HitPart(Part):
     snippet: str
     before: str | None = None
     after: str | None = None
+    also: list[AlsoPart] | None = None
     speakers_parsed: bool | None = None
     uri: str
 
@@ -141,6 +159,7 @@ async def search_transcripts(
     include_legs: LegsArg = False,
     sort: Literal["relevance", "newest"] = "relevance",
     limit: Annotated[int, Field(ge=1, le=50)] = DEFAULT_LIMIT,
+    per_call: Annotated[int, Field(ge=1, le=20, description="turns to quote of each call")] = 1,
     cursor: CursorArg = None,
 ) -> CallToolResult:
     """Search what was said in the calls of all accounts: one hit a call, best first, with the exact quote, a citation,
@@ -174,7 +193,7 @@ async def search_transcripts(
         question = replace(question, narrowing={**question.narrowing, "speaker": speaker})
     after = _after(place, parsed, sort)
     await app.sync.freshen(question.which.accounts, question.window.since, question.window.until)
-    return await anyio.to_thread.run_sync(_answer, app, question, parsed, speaker, sort, limit, after)
+    return await anyio.to_thread.run_sync(_answer, app, question, parsed, speaker, sort, limit, per_call, after)
 
 
 def _after(place: Place | None, query: Query, sort: str) -> SearchPosition | None:
@@ -193,6 +212,7 @@ def _answer(
     speaker: Speaker | None,
     sort: str,
     limit: int,
+    per_call: int,
     after: SearchPosition | None,
 ) -> CallToolResult:
     page = app.store.search(query, question.which, speaker=speaker, sort=sort, limit=limit, after=after)
@@ -212,7 +232,10 @@ def _answer(
     match = "1 call matches" if page.total_calls == 1 else f"{page.total_calls or 'No'} calls match"
     head = f"{match}, of {searched} with a transcript, {asked_words(question, app.zone)}"
     behind = [*notes, coverage_words(coverage)]
-    shown, form = _fitting(app, page.hits, query, limit, "\n".join([head, *behind]))
+    also = {hit.row.id: _also(app, hit, query, speaker, per_call - 1) for hit in page.hits if per_call > 1}
+    shown, form = _fitting(
+        app, page.hits, query, also, max(limit, DEFAULT_LIMIT) * per_call, "\n".join([head, *behind])
+    )
     cut = page.more or len(shown) < len(page.hits)
     position = page.position(page.hits[len(shown) - 1]) if cut else None
     cursor = write_cursor(question.place("search_transcripts", _numbers(position))) if position else None
@@ -239,17 +262,28 @@ def _answer(
     return answer(structured, facts, quotes)
 
 
-def _fitting(app: App, hits: Sequence[Hit], query: Query, limit: int, around: str) -> tuple[list[HitPart], _Form]:
-    """As many of the hits as the budget has room for beside what stands around them; the more, the shorter."""
-    budget = TOKENS_A_HIT * max(limit, DEFAULT_LIMIT) - estimated_tokens(around) - TOKENS_RESERVED
-    characters = DEFAULT_CHARACTERS if limit <= DEFAULT_LIMIT else MOST_CHARACTERS
+def _also(app: App, hit: Hit, query: Query, speaker: Speaker | None, most: int) -> list[Turn]:
+    """Further turns of the call that say what was asked for, at most so many, in their order."""
+    held = excerpt(app, hit.row.id, 1, MOST_TURNS)
+    turns = held.call.turns if held else ()
+    others = [turn for turn in turns if turn.n != hit.turn.n and speaker in (None, turn.speaker)]
+    return Matching(query, turns).turns(others, most)
+
+
+def _fitting(
+    app: App, hits: Sequence[Hit], query: Query, also: dict[str, list[Turn]], quotes: int, around: str
+) -> tuple[list[HitPart], _Form]:
+    """As many of the hits as the budget of so many quotes has room for beside what stands around them; the more, the
+    shorter."""
+    budget = TOKENS_A_HIT * quotes - estimated_tokens(around) - TOKENS_RESERVED
+    characters = DEFAULT_CHARACTERS if quotes <= DEFAULT_LIMIT else MOST_CHARACTERS
     parts: list[HitPart] = []
     form = _FORMS[0]
     for form in _FORMS:
         left = budget
         parts = []
         for hit in hits:
-            part = _part(app, hit, query, form)
+            part = _part(app, hit, query, also.get(hit.row.id, ()), form)
             left -= estimated_tokens(_line(part, 1) + _quote(part, 1, form)) + 1
             if left < 0 and parts:
                 break
@@ -291,8 +325,17 @@ def _nothing_note(page: SearchPage, terms: Sequence[Occurrence], question: Asked
     yield "Only what was said is searched, not summaries or extracted values."
 
 
-def _part(app: App, hit: Hit, query: Query, form: _Form) -> HitPart:
+def _part(app: App, hit: Hit, query: Query, also: Sequence[Turn], form: _Form) -> HitPart:
     turn = hit.turn
+    others = [
+        AlsoPart(
+            turn=one.n,
+            speaker=one.speaker,
+            offset_seconds=one.offset_seconds,
+            snippet=defang(snippet(one, query, form.quote)),
+        )
+        for one in also
+    ]
     return HitPart(
         call_id=hit.row.id,
         turn=turn.n,
@@ -303,9 +346,10 @@ def _part(app: App, hit: Hit, query: Query, form: _Form) -> HitPart:
         customer_number=fact(customer_number(hit.row.direction, hit.row.from_number, hit.row.to_number)),
         agent=fact(hit.row.agent),
         actions=[str(kind) for kind in hit.row.actions] or None,
-        snippet=defang(snippet(turn.text, query, form.quote)),
+        snippet=defang(snippet(turn, query, form.quote)),
         before=_neighbour(hit.before, form.neighbour) if hit.before else None,
         after=_neighbour(hit.after, form.neighbour) if hit.after else None,
+        also=others or None,
         speakers_parsed=turn.parsed or None,
         uri=transcript_uri(hit.row.id),
     )
@@ -315,16 +359,14 @@ def _neighbour(turn: Turn, characters: int) -> str:
     return f"{turn.speaker}: {short(defang(turn.text), characters)}"
 
 
-def snippet(text: str, query: Query, characters: int) -> str:
+def snippet(turn: Turn, query: Query, characters: int) -> str:
     """The turn, or as much around its first match as the characters allow: an exact quote, with … where it is cut."""
-    flat = " ".join(text.split())
+    flat = " ".join(turn.text.split())
     if len(flat) <= characters:
         return flat
-    wanted = tuple({spelling[0] for term in query.terms for spelling in term.spellings})
+    matching = Matching(query, [turn])
     words = flat.split(" ")
-    begin = next(
-        (n for n, word in enumerate(words) if any(fold(token).startswith(wanted) for token in tokens(word))), 0
-    )
+    begin = next((n for n, word in enumerate(words) if matching.begins(word)), 0)
     start = max(0, len(" ".join(words[:begin])) - characters // 3)
     start = flat.find(" ", start) + 1 if start else 0
     cut = short(flat[start:], characters - 1)
@@ -341,7 +383,12 @@ def _line(part: HitPart, number: int) -> str:
 
 def _quote(part: HitPart, number: int, form: _Form) -> str:
     said = f"{part.speaker}: {part.snippet}"
+    others = [f"also turn {one.turn}{_at(one.offset_seconds)}, {one.speaker}: {one.snippet}" for one in part.also or ()]
     if not form.told:
-        return f"{number}. {said}"
-    lines = [part.before or "(the call begins)", f"> {said}", part.after or "(the call ends)"]
+        return "\n".join([f"{number}. {said}", *others])
+    lines = [part.before or "(the call begins)", f"> {said}", part.after or "(the call ends)", *others]
     return f"{number}. " + "\n".join(lines)
+
+
+def _at(offset_seconds: float | None) -> str:
+    return f" at {show_seconds(offset_seconds)}" if offset_seconds is not None else ""
