@@ -25,6 +25,8 @@ from call_logs.store.query import parse
 from call_logs.store.sqlite import SQLiteStore
 from postgresql import fresh_database, new_database
 
+pytestmark = pytest.mark.slow  # a server of its own
+
 NOW = datetime(2026, 9, 30, 12, 0, tzinfo=UTC)
 MARKS = Marks(NOW, NOW - timedelta(days=90), "[3]")
 BAD = [Unreadable("bad-1", ("createdAt", "turns")), Unreadable(None, ())]

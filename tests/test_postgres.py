@@ -30,6 +30,8 @@ from call_logs.store.query import parse
 from call_logs.store.sqlite import SQLiteStore
 from postgresql import PASSWORD, fresh_database, new_database, running
 
+pytestmark = pytest.mark.slow  # a server of its own
+
 NOW = datetime(2026, 9, 30, 12, 0, tzinfo=UTC)
 ALL = Filter(("acme",))
 

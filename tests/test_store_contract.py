@@ -54,7 +54,14 @@ STORES: list[Callable[[Path], Open]] = [sqlite, newest_sqlite, postgres]
 """Every implementation: from a fresh folder to what opens one and the same empty store. Add yours here."""
 
 
-@pytest.fixture(params=STORES, ids=lambda make: make.__name__)
+SERVERS = (postgres,)
+"""Those that need a server to start: run with the slow suites."""
+
+
+@pytest.fixture(
+    params=[pytest.param(make, marks=pytest.mark.slow if make in SERVERS else ()) for make in STORES],
+    ids=lambda make: make.__name__,
+)
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens a store, again and again the same one; all are closed at the end."""
     reopen: Open = request.param(tmp_path)
