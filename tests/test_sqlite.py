@@ -763,7 +763,7 @@ def test_a_killed_leader_is_followed_at_once(store: SQLiteStore, path: Path) -> 
         finally:
             process.kill()
     assert store.lead("acme")
-    assert stat.S_IMODE(path.with_name("calls.db-lead").stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.with_name("calls.db-lead-1").stat().st_mode) == 0o600
     # Another store of this process that asks in vain must not take the lock along when it closes its file.
     with closing(SQLiteStore(path)) as other:
         assert not other.lead("acme")

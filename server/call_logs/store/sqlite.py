@@ -155,8 +155,7 @@ class SQLiteStore(Store):
         self._closed = False
         self._known = Known()
         self._totals = Totals()
-        self._led: set[str] = set()
-        self._leading = _Alone(self._path.with_name(f"{self._path.name}-lead"))
+        self._leading: dict[str, _Alone] = {}
         try:
             with _told(self._path):
                 create_file(self._path)
@@ -172,7 +171,8 @@ class SQLiteStore(Store):
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
-        self._leading.close()
+        for alone in self._leading.values():
+            alone.close()
 
     # -- the file -----------------------------------------------------------------------------------------------
 
@@ -596,21 +596,22 @@ class SQLiteStore(Store):
     # -- several processes, other versions, other engines -------------------------------------------------------
 
     def lead(self, account: str) -> bool:
-        """See `Store.lead`. One process leads all accounts of the file."""
+        """See `Store.lead`. The lock is a small file of the account's own beside the database."""
+        with self._reading() as db:
+            number = db.execute("SELECT id FROM account WHERE name = ?", (account,)).fetchone()
+        if number is None:
+            raise StoreError(f"The account {account} is not open in this database.")
         with self._lending:
-            self._led.add(account)
-        leads = self._leading.hold()
-        if not leads:
-            with self._lending:
-                self._led.discard(account)
-        return leads
+            if self._closed:
+                raise StoreError("The database is closed: the server is stopping. Start it again.")
+            lock = self._path.with_name(f"{self._path.name}-lead-{number[0]}")
+            return self._leading.setdefault(account, _Alone(lock)).hold()
 
     def resign(self, account: str) -> None:
         """See `Store.resign`."""
         with self._lending:
-            self._led.discard(account)
-            if not self._led:
-                self._leading.close()
+            if account in self._leading:
+                self._leading.pop(account).close()
 
     def index_progress(self) -> float | None:
         """See `Store.index_progress`."""
