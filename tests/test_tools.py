@@ -350,6 +350,24 @@ async def test_a_search_says_how_many_calls_it_could_not_hear(asking: Asking) ->
     assert answer.body["coverage"]["complete"] is True
 
 
+async def test_promises_over_more_calls_than_are_looked_at_are_said_to_be_incomplete(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asking() as ask:
+        whole = await ask("summarize_call_actions", group_by="promise")
+        monkeypatch.setattr("call_logs.tools.summarize_call_actions.MOST_READ", 30)
+        part = await ask("summarize_call_actions", group_by="promise")
+    assert whole.body["coverage"]["complete"] is True
+    assert "INCOMPLETE" not in whole.text
+    assert part.body["coverage"]["complete"] is False
+    assert "INCOMPLETE" in part.text
+    assert "Only the newest 30 calls were looked at" in part.text
+    assert part.body["calls_considered"] == whole.body["calls_considered"] == 116
+    assert part.body["calls_judged"] <= 30 < whole.body["calls_judged"]
+    newest = [promise["call_id"] for promise in part.body["promised_not_executed"]]
+    assert newest == [promise["call_id"] for promise in whole.body["promised_not_executed"]][: len(newest)]
+
+
 async def test_several_turns_of_each_call_are_quoted_where_asked_for(asking: Asking) -> None:
     async with asking() as ask:
         plain = await ask("search_transcripts", query="insurance OR cancel", limit=3)

@@ -171,11 +171,6 @@ class Call(BaseModel):
         """Whether the vendor says that the call is over."""
         return self.status in FINAL
 
-    @property
-    def is_told(self) -> bool:
-        """Whether what was said is there, in full or in short."""
-        return bool(self.turns or self.summary)
-
 
 class Spoken(NamedTuple):
     """What a merge asks of the turns that are held, so that a store need not load them: how many, and whether any has

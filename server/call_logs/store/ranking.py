@@ -121,11 +121,6 @@ def _score(turn: str, spelled: Mapping[Weighted, str], terms: Sequence[Weighted]
     return score + _together(turn, spelled, terms) if len(spelled) > 1 else score
 
 
-def best_turn(turns: Sequence[str], terms: Sequence[Weighted]) -> int:
-    """The index of the turn (as text of tokens) to quote: most weight, then shortest, then first."""
-    return min(range(len(turns)), key=lambda index: (-turn_score(turns[index], terms), len(turns[index]), index))
-
-
 def _together(turn: str, spelled: Mapping[Weighted, str], terms: Sequence[Weighted]) -> float:
     """What the turn's words count for standing together: as if all of them were `NEXT` to each other, or a share."""
     parts: dict[int, str] = {}

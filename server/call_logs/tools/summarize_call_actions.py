@@ -342,7 +342,7 @@ def _promises(app: App, question: Asked) -> CallToolResult:
     considered, read, judged = app.store.list_calls(which, limit=1).total, 0, 0
     found: list[PromisePart] = []
     after: tuple[float, int] | None = None
-    more = True
+    more, parsed = True, False
     while more and read < MOST_READ:
         page = app.store.list_calls(which, limit=100, after=after)
         more = page.more
@@ -351,9 +351,12 @@ def _promises(app: App, question: Asked) -> CallToolResult:
             held = excerpt(app, row.id, 1, None) if row.turns else None
             if held is not None and _reported(app, held.call):
                 judged += 1
-                found += [_promise_of(app, row, promise) for promise in unkept(held.call.turns, held.call.actions)]
+                broken = unkept(held.call.turns, held.call.actions)
+                parsed = parsed or any(held.call.turns[promise.turn - 1].parsed for promise in broken)
+                found += [_promise_of(app, row, promise) for promise in broken]
     fit = fitting(found, DEFAULT_CHARACTERS, lambda promise: _promise_line(promise, 1) + promise.text, dumped)
     coverage = coverage_of(app, which, question.names, acting=question.names)
+    coverage = coverage.model_copy(update={"complete": coverage.complete and read == considered})
     structured = SummarizeCallActions(
         promised_not_executed=found[:fit],
         promises_left_out=len(found) - fit or None,
@@ -361,7 +364,8 @@ def _promises(app: App, question: Asked) -> CallToolResult:
         calls_judged=judged,
         filters=filters_part(question.narrowing),
         window=window_part(question.window, app.zone),
-        coverage=coverage if read == considered else coverage.model_copy(update={"complete": False}),
+        speakers_parsed=parsed or None,
+        coverage=coverage,
     )
     promises = f"{counted(len(found), 'promise')} of a message, booking, transfer or call back"
     facts = [
@@ -370,6 +374,7 @@ def _promises(app: App, question: Asked) -> CallToolResult:
         f"Compared {judged} of {counted(considered, 'call')}; the others have no transcript or no reported actions.",
         f"Only the newest {read} calls were looked at: narrow the window." if read < considered else "",
         f"{len(found) - fit} older ones are left out: narrow the window." if fit < len(found) else "",
+        PARSED if parsed else "",
         coverage_words(coverage),
     ]
     return answer(structured, facts, [f"{number}. {promise.text}" for number, promise in enumerate(found[:fit], 1)])
