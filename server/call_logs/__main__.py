@@ -75,7 +75,7 @@ def demo(*, as_json: bool) -> None:
 @_json_option
 def sync(*, account: str | None, history: str | None, demo: bool, as_json: bool) -> None:
     """Read every account's calls into the store, once."""
-    from call_logs.commands import sync_accounts  # noqa: PLC0415 - only this command needs it
+    from call_logs.commands.sync import sync_accounts  # noqa: PLC0415 - only this command needs it
 
     with _configured(demo=demo, history=history) as config:
         sys.exit(sync_accounts(config, account, as_json=as_json))
@@ -89,7 +89,7 @@ def check(*, demo: bool, as_json: bool) -> None:
 
     Makes one cheap authenticated request an account, and shows what each vendor gives.
     """
-    from call_logs.commands import check_accounts  # noqa: PLC0415 - only this command needs it
+    from call_logs.commands.check import check_accounts  # noqa: PLC0415 - only this command needs it
 
     with _configured(demo=demo) as config:
         sys.exit(check_accounts(config, as_json=as_json))
@@ -104,7 +104,7 @@ def import_(*, files: tuple[Path, ...], account: str | None, as_json: bool) -> N
 
     A file holds JSON: one report, a list of them, or one a line.
     """
-    from call_logs.commands import import_reports  # noqa: PLC0415 - only this command needs it
+    from call_logs.commands.import_ import import_reports  # noqa: PLC0415 - only this command needs it
 
     with _configured(demo=False) as config:
         sys.exit(import_reports(config, files, account, as_json=as_json))
@@ -118,7 +118,7 @@ def migrate_(*, to: str, as_json: bool) -> None:
 
     From the one that CALL_LOGS_DATABASE names. An interrupted copy goes on where it was.
     """
-    from call_logs.commands import migrate  # noqa: PLC0415 - only this command needs it
+    from call_logs.commands.migrate import migrate  # noqa: PLC0415 - only this command needs it
     from call_logs.config import hide_passwords  # noqa: PLC0415 - as above
 
     hide_passwords(to)

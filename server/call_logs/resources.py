@@ -39,11 +39,7 @@ async def latest(app: App) -> list[Resource]:
 
 
 def _latest(app: App) -> list[Resource]:
-    rows = [
-        row
-        for row in app.store.list_calls(Filter(app.sync.readable(app.sync.names)), limit=2 * LATEST).rows
-        if row.turns
-    ]
+    rows = [row for row in app.store.list_calls(Filter(app.readable), limit=2 * LATEST).rows if row.turns]
     return [_entry(app, row) for row in rows[:LATEST]]
 
 
@@ -157,9 +153,9 @@ async def complete(
     """Accounts, agents, and the latest calls: of the chosen account for a template, as whole ids for a prompt."""
     typed = argument.value
     chosen = (context.arguments or {}).get("account") if context else None
-    names = [name for name in app.sync.names if chosen in (None, "", name, app.sync.account(name).provider.slug)]
+    names = [name for name in app.names if chosen in (None, "", name, app.sync.account(name).provider.slug)]
     if argument.name == "account":
-        return Completion(values=[name for name in app.sync.names if name.startswith(typed)])
+        return Completion(values=[name for name in app.names if name.startswith(typed)])
     if argument.name == "agent":
         rows = await anyio.to_thread.run_sync(app.store.agents, app.sync.readable(names))
         known = dict.fromkeys(fact(row.name or row.agent_id) or "" for row in rows)

@@ -18,6 +18,7 @@ from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field, ValidationError
 
 from call_logs.errors import CallLogsError
+from call_logs.principals import asking
 from call_logs.store import Store
 from call_logs.sync import Sync
 
@@ -34,6 +35,16 @@ class App:
     sync: Sync
     zone: ZoneInfo
     now: Callable[[], datetime] = field(default=_now)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The accounts that whoever asks may see, in the order configured."""
+        return tuple(name for name in self.sync.names if asking().sees(name))
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """Those of them under whose name the store may be read."""
+        return self.sync.readable(self.names)
 
 
 Ctx = Context[App]

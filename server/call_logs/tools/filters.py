@@ -67,7 +67,7 @@ def asked_words(question: Asked, zone: ZoneInfo) -> str:
 
 def account_names(app: App, account: str | None) -> tuple[str, ...]:
     """The accounts meant by a name or a provider. Raises `BadQuery` for neither."""
-    names = app.sync.names
+    names = app.names
     if account is None:
         return names
     chosen = tuple(name for name in names if account in (name, app.sync.account(name).provider.slug)) or tuple(

@@ -170,10 +170,10 @@ async def call_of(app: App, call_id: str) -> Call:
     Raises `CallNotFound`.
     """
     account, slash, vendor_call_id = call_id.strip().partition("/")
-    if not slash or account not in app.sync.names:
+    if not slash or account not in app.names:
         raise CallNotFound(
             "There is no such call id. An id is account/vendor_call_id, as list_calls and search_transcripts give it."
-            + (f" Accounts: {', '.join(app.sync.names)}." if app.sync.names else f" {' '.join(NO_ACCOUNT)}")
+            + (f" Accounts: {', '.join(app.names)}." if app.names else f" {' '.join(NO_ACCOUNT)}")
         )
     call_id = f"{account}/{vendor_call_id}"
     held = await anyio.to_thread.run_sync(excerpt, app, call_id, 1, 0)
@@ -190,7 +190,7 @@ async def call_of(app: App, call_id: str) -> Call:
 
 def excerpt(app: App, call_id: str, first: int, last: int | None) -> Excerpt | None:
     """The call with these of its turns, if it may be read."""
-    return app.store.excerpt(app.sync.readable(app.sync.names), call_id, first, last)
+    return app.store.excerpt(app.readable, call_id, first, last)
 
 
 def _answer(app: App, call_id: str, turns: str | None, around: int | None) -> CallToolResult:
@@ -235,7 +235,7 @@ def _answer(app: App, call_id: str, turns: str | None, around: int | None) -> Ca
 
 
 def _earlier(app: App, call: Call) -> EarlierPart | None:
-    total, rows = app.store.earlier(app.sync.readable(app.sync.names), call, MOST_RECENT)
+    total, rows = app.store.earlier(app.readable, call, MOST_RECENT)
     if not total:
         return None
     recent = [row for row in rows if call.started_at - row.started_at <= timedelta(days=RECENT_DAYS)]
@@ -254,7 +254,7 @@ def _later(app: App, call: Call) -> LaterPart | None:
     number = digits(customer_number(call.direction, call.from_number, call.to_number) or "")
     if not number:
         return None
-    which = Filter(app.sync.readable(app.sync.names), since=call.started_at, phone=number)
+    which = Filter(app.readable, since=call.started_at, phone=number)
     page = app.store.list_calls(which, sort="oldest", limit=EARLIER + 1)
     following = [row for row in page.rows if row.id != call.id]
     total = page.total - (len(page.rows) - len(following))

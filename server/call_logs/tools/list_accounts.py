@@ -65,12 +65,12 @@ async def list_accounts(ctx: Ctx) -> CallToolResult:
     and how to fix it. Use it first when names are unknown or an answer is incomplete.
     """
     app = app_of(ctx)
-    await app.sync.freshen(app.sync.names, app.now(), app.now())
+    await app.sync.freshen(app.names, app.now(), app.now())
     return await anyio.to_thread.run_sync(_answer, app)
 
 
 def _answer(app: App) -> CallToolResult:
-    names = app.sync.names
+    names = app.names
     readable = app.sync.readable(names)
     held = {row.name: row for row in app.store.accounts(readable)}
     parts = [_part(app, name, held.get(name)) for name in names]
