@@ -35,6 +35,10 @@ class Connection:
     def in_transaction(self) -> bool:
         return self._connection.in_transaction
 
+    @property
+    def total_changes(self) -> int:
+        return self._connection.total_changes()
+
     def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> Cursor:
         try:
             rows = self._connection.execute(statement, values)  # pyright: ignore[reportUnknownMemberType] - its stub

@@ -20,7 +20,21 @@ from hypothesis import strategies as st
 
 from call_logs.errors import StoreError
 from call_logs.model import Action, ActionKind, Call, Direction, Speaker, Status, Turn, customer_number
-from call_logs.store import NO_NUMBER, RANKED, Filter, Hit, Marks, SearchPage, Store, Unreadable, sort_key
+from call_logs.store import (
+    NO_NUMBER,
+    RANKED,
+    Audited,
+    Compared,
+    Filter,
+    Hit,
+    Marks,
+    SearchPage,
+    Store,
+    Tombstone,
+    Unreadable,
+    sort_key,
+    words,
+)
 from call_logs.store import sqlite as engine
 from call_logs.store.query import parse
 from call_logs.store.sqlite import SQLiteStore
@@ -1465,3 +1479,268 @@ def test_many_threads_and_stores_write_and_read_without_getting_in_each_others_w
 def test_a_call_of_the_customer_is_told_apart_by_direction() -> None:
     assert customer_number(Direction.OUTBOUND, "+15550100001", "+15550100002") == "+15550100002"
     assert customer_number(Direction.UNKNOWN, "+15550100001", "+15550100002") == "+15550100001"
+
+
+# Erasing
+
+
+def counted_anew(store: Store) -> None:
+    """The counters that are kept agree with the calls that there are."""
+    held = store.list_calls(replace(ALL, include_tests=True, include_legs=True), limit=1000).rows
+    [row] = store.accounts(["acme"])
+    assert row.calls == len(held)
+    assert row.with_transcript == sum(1 for one in held if one.turns)
+    assert store.list_calls(ALL).total == len(ids(store))
+    handled = Counter(one.agent for one in held if one.agent)
+    assert {one.name or one.agent_id: one.calls for one in store.agents(["acme"]) if one.calls} == handled
+
+
+def erasable(store: Store, number: int = 20) -> list[Call]:
+    calls = [
+        made(n, f"word{n} and more", agent_id=f"agent-{n % 2}", from_number=f"+1206555{100 + n:04}")
+        for n in range(number)
+    ]
+    store.save_page("acme", calls, listed=True)
+    return calls
+
+
+def test_an_erased_call_is_found_by_nothing(store: Store) -> None:
+    erasable(store)
+    assert store.erase("acme", ["call-3", "call-4", "no-such-call", "\ud83d", "nul\0"]) == 2
+    assert store.call(["acme"], "acme/call-3") is None
+    assert store.excerpt(["acme"], "acme/call-3") is None
+    assert not found(store, "word3") | found(store, "word3*") | found(store, '"word3 and"')
+    assert store.occurrences(parse("word3"), ALL)[0].calls == 0
+    assert "word3" not in {word for one in store.occurrences(parse("wordd3"), ALL) for word in one.close}
+    assert found(store, "more") == {f"call-{n}" for n in range(20)} - {"call-3", "call-4"}
+    assert not store.list_calls(replace(ALL, phone="2065550103")).rows
+    assert "call-3" not in ids(store)
+    assert store.settled("acme", ["call-3"], told=False) == set()
+    counted_anew(store)
+    assert store.uncompacted() == 2
+
+
+def test_a_word_that_another_call_says_is_still_found_in_its_forms(store: Store) -> None:
+    store.save_page("acme", [made(1, "I was refunded"), made(2, "you refunded it"), made(3, "nothing at all")])
+    store.erase("acme", ["call-1"])
+    assert found(store, "refund") == {"call-2"}
+    store.erase("acme", ["call-2"])
+    assert found(store, "refund") == set()
+    store.save_page("acme", [made(4, "they refunded me")])
+    assert found(store, "refund") == {"call-4"}
+
+
+def test_an_erased_call_may_come_again(store: Store) -> None:
+    [first, *_] = erasable(store)
+    store.erase("acme", [first.vendor_call_id])
+    assert store.save_page("acme", [first]).new == 1
+    assert store.call(["acme"], first.id) == first
+    counted_anew(store)
+
+
+def test_legs_of_an_erased_call_are_calls_again(store: Store) -> None:
+    store.save_page("acme", [made(1, "hello"), made(2, "transferred", parent_id="call-1")])
+    assert ids(store) == ["call-1"]
+    store.erase("acme", ["call-1"])
+    assert ids(store) == ["call-2"]
+    assert found(store, "transferred") == {"call-2"}
+    counted_anew(store)
+    store.save_page("acme", [made(1, "hello")])
+    assert ids(store) == ["call-1"]
+    assert found(store, "transferred") == set()
+    assert found(store, "transferred", replace(ALL, include_legs=True)) == {"call-2"}
+    counted_anew(store)
+
+
+def test_what_the_vendor_says_was_deleted_is_erased_with_the_page(store: Store) -> None:
+    erasable(store, 3)
+    saved = store.save_page("acme", [made(9, "new")], Marks(NOW, NOW), deleted=["call-1", "never-held"])
+    assert (saved.new, saved.erased) == (1, 1)
+    assert ids(store) == ["call-0", "call-2", "call-9"]
+    counted_anew(store)
+
+
+def test_an_account_without_calls_keeps_no_agents(store: Store) -> None:
+    store.erase("acme", [call.vendor_call_id for call in erasable(store)])
+    assert store.agents(["acme"]) == []
+    assert store.accounts(["acme"])[0].oldest is None
+    erasable(store)
+    counted_anew(store)
+
+
+def test_a_call_is_erased_while_another_index_is_built(
+    opened: Open, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erasable(store)
+    for name in ("_sqlite_index", "_postgres_index"):
+        monkeypatch.setattr(f"call_logs.store.{name}.TOKENISER_VERSION", words.TOKENISER_VERSION + 1)
+    later = opened()
+    steps = iter([True, True, False])
+    later.build_index(lambda: next(steps))
+    later.erase("acme", ["call-3"])
+    later.build_index(lambda: True)
+    assert later.index_progress() is None
+    assert found(later, "word3") == set()
+    assert found(later, "more") == {f"call-{n}" for n in range(20)} - {"call-3"}
+    counted_anew(later)
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+def test_compacting_changes_no_answer(store: Store, *, thorough: bool) -> None:
+    erasable(store)
+    store.erase("acme", [f"call-{n}" for n in range(0, 20, 2)])
+    before = ids(store), found(store, "more"), store.fingerprint("acme")
+    assert store.compact(thorough=thorough)
+    assert (ids(store), found(store, "more"), store.fingerprint("acme")) == before
+    assert store.uncompacted() == 0
+    assert not store.compact(thorough=thorough, going_on=lambda: False)
+    counted_anew(store)
+
+
+# Tombstones
+
+
+def test_a_call_with_a_tombstone_does_not_come_back(opened: Open, store: Store) -> None:
+    [first, second, *_] = erasable(store)
+    store.bury("acme", [Tombstone.of_call("acme", first.vendor_call_id)])
+    store.erase("acme", [first.vendor_call_id])
+    saved = opened().save_page("acme", [first, second])
+    assert (saved.refused, saved.same, saved.ids) == (1, 1, [second.id])
+    assert store.call(["acme"], first.id) is None
+    assert store.tombstones("acme") == [Tombstone.of_call("acme", first.vendor_call_id)]
+
+
+def test_a_number_with_a_tombstone_brings_only_later_calls(store: Store) -> None:
+    store.bury("acme", [Tombstone.of_phone("acme", "2065550123", NOW)])
+    both = [
+        made(2, "before", from_number="+12065550123"),
+        made(3, "before", to_number="+12065550123"),
+        made(4, "another", from_number="+12065550124"),
+        made(5, "none"),
+        made("later", "after", from_number="+12065550123"),
+    ]
+    assert store.save_page("acme", both).refused == 2
+    assert set(ids(store)) == {"call-4", "call-5", "call-later"}
+
+
+def test_nothing_from_before_a_moment_comes_where_a_tombstone_says_so(store: Store) -> None:
+    store.bury("acme", [Tombstone.of_all(NOW - timedelta(minutes=5))])
+    store.bury("acme", [Tombstone.of_all(NOW - timedelta(minutes=9))])
+    assert store.save_page("acme", [made(n, "said") for n in range(10)]).refused == 4
+    assert len(ids(store)) == 6
+    assert store.tombstones("acme") == [Tombstone.of_all(NOW - timedelta(minutes=5))]
+
+
+def test_a_tombstone_of_one_account_stands_against_no_other(store: Store) -> None:
+    store.open_account("other", "highlevel")
+    store.bury("acme", [Tombstone.of_call("acme", "call-1"), Tombstone.of_all(NOW)])
+    assert store.save_page("other", [made(1, "kept", account="other")]).new == 1
+    assert store.tombstones("other") == []
+
+
+def test_no_tombstone_holds_what_it_stands_for() -> None:
+    stones = [Tombstone.of_call("acme", "call-77123"), Tombstone.of_phone("acme", "2065550123", NOW)]
+    assert not any(secret in repr(stones) for secret in ("77123", "5550123"))
+
+
+# Comparing with the vendor's list
+
+LATER = NOW + timedelta(hours=1)
+
+
+def compare(store: Store, listed: Sequence[str], now: datetime = NOW, since: timedelta = timedelta(days=1)) -> Compared:
+    return store.compare("acme", NOW - since, NOW + timedelta(days=1), set(listed), now)
+
+
+def test_a_call_that_two_readings_miss_is_erased(store: Store) -> None:
+    listed = [call.vendor_call_id for call in erasable(store) if call.vendor_call_id != "call-7"]
+    assert compare(store, listed) == (1, 0, 0)
+    assert "call-7" in ids(store)
+    assert compare(store, listed, NOW + timedelta(minutes=1)) == (0, 0, 0)
+    assert compare(store, listed, LATER) == (0, 1, 0)
+    assert "call-7" not in ids(store)
+    assert compare(store, listed, LATER) == (0, 0, 0)
+    counted_anew(store)
+
+
+def test_a_call_that_is_back_has_not_been_missed(store: Store) -> None:
+    every = [call.vendor_call_id for call in erasable(store)]
+    listed = [one for one in every if one != "call-7"]
+    compare(store, listed)
+    compare(store, every, LATER)
+    assert compare(store, listed, LATER + timedelta(hours=1)) == (1, 0, 0)
+    assert "call-7" in ids(store)
+
+
+def test_many_calls_do_not_vanish_at_once(store: Store) -> None:
+    every = [call.vendor_call_id for call in erasable(store, 40)]
+    listed = [one for one in every if not 5 <= int(one[5:]) < 14]
+    for hours in range(4):
+        assert compare(store, listed, NOW + timedelta(hours=hours)) == (0, 0, 9)
+    assert len(ids(store)) == 40
+    assert store.accounts(["acme"])[0].vanished == 9
+    compare(store, every, LATER)
+    assert store.accounts(["acme"])[0].vanished == 0
+
+
+def test_calls_beyond_the_vendors_list_are_not_missed(store: Store) -> None:
+    """Its retention ends somewhere, and its newest calls may not be listed yet."""
+    erasable(store)
+    for hours in range(3):
+        assert compare(store, [f"call-{n}" for n in range(2, 18)], NOW + timedelta(hours=hours)) == (0, 0, 0)
+        assert compare(store, [], NOW + timedelta(hours=hours)) == (0, 0, 0)
+    assert len(ids(store)) == 20
+
+
+def test_calls_of_an_agent_of_whom_none_is_listed_are_not_missed(store: Store) -> None:
+    erasable(store)
+    store.save_page("acme", [made(7, "its only one", agent_id="gone")], listed=True)
+    listed = [f"call-{n}" for n in range(20) if n != 7]
+    for hours in range(3):
+        assert compare(store, listed, NOW + timedelta(hours=hours)) == (0, 0, 0)
+
+
+def test_calls_that_no_list_has_shown_are_not_missed(store: Store) -> None:
+    erasable(store)
+    store.save_page(
+        "acme",
+        [made("imported", "from a report", started_at=NOW - timedelta(minutes=7, seconds=1), agent_id="agent-1")],
+    )
+    listed = [f"call-{n}" for n in range(20)]
+    for hours in range(3):
+        assert compare(store, listed, NOW + timedelta(hours=hours)) == (0, 0, 0)
+    store.save_page(
+        "acme", [made("imported", started_at=NOW - timedelta(minutes=7, seconds=1), agent_id="agent-1")], listed=True
+    )
+    assert compare(store, listed, LATER) == (1, 0, 0)
+
+
+def test_only_the_window_read_is_compared(store: Store) -> None:
+    erasable(store)
+    listed = [f"call-{n}" for n in range(20) if n not in (3, 15)]
+    assert compare(store, listed, since=timedelta(minutes=10)) == (1, 0, 0)
+
+
+# The audit table
+
+
+def test_audit_entries_come_back_newest_first(opened: Open, store: Store) -> None:
+    entries = [
+        Audited(NOW + timedelta(seconds=n), "local", "get_call", "ok", tuple(f"acme/{m}" for m in range(n)), n)
+        for n in range(5)
+    ]
+    store.audit(entries[:3])
+    store.audit([entries[3], replace_found(entries[4])])
+    assert opened().audited() == [replace_found(entries[4]), *entries[3::-1]]
+    assert opened().audited(NOW + timedelta(seconds=2), limit=2) == [replace_found(entries[4]), entries[3]]
+
+
+def replace_found(entry: Audited) -> Audited:
+    return entry._replace(found=None)
+
+
+def test_how_long_an_account_rests_is_known_to_all(opened: Open, store: Store) -> None:
+    store.note("acme", "down", "It is down.", "Wait.", rests_until=LATER)
+    assert opened().accounts(["acme"])[0].rests_until == LATER
+    store.note("acme", "ok")
+    assert opened().accounts(["acme"])[0].rests_until is None

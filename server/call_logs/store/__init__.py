@@ -4,8 +4,9 @@ Every question names the accounts it may see; there is no way to ask without. Al
 `since` and exclude `until`. Methods block and may be called from any thread.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -179,7 +180,11 @@ class Marks:
 
 @dataclass(frozen=True)
 class AccountRow:
-    """What the store knows of an account. `state` is empty while nothing has been noted."""
+    """What the store knows of an account. `state` is empty while nothing has been noted.
+
+    `rests_until`: after failures no process asks the vendor before. `vanished`: calls that the vendor lists no more and
+    that were kept, since so many at once are more likely its fault than deletions.
+    """
 
     name: str
     provider: str
@@ -193,6 +198,8 @@ class AccountRow:
     oldest: datetime | None
     newest: datetime | None
     unreadable: int
+    rests_until: datetime | None = None
+    vanished: int = 0
 
 
 class Opened(NamedTuple):
@@ -242,12 +249,75 @@ class Unreadable:
 
 @dataclass
 class Saved:
-    """What a page changed."""
+    """What a page changed. `refused` calls may not be kept: a tombstone stands against them."""
 
     new: int = 0
     changed: int = 0
     same: int = 0
+    refused: int = 0
+    erased: int = 0
     ids: list[str] = field(default_factory=list[str])
+
+
+MISSED_SECONDS = 600.0
+"""A call must have been missing for as long before a second reading without it counts."""
+
+MOST_VANISHING = 0.2
+FEW_VANISHING = 5
+"""More calls than this, and more than this share of those compared, do not vanish at once: nothing is erased then."""
+
+
+class Compared(NamedTuple):
+    """What a comparison with the vendor's list came to: calls missed for the first time, calls erased since it was the
+    second, and calls kept although they are missing, since there were too many."""
+
+    missed: int = 0
+    erased: int = 0
+    kept: int = 0
+
+
+class Tombstone(NamedTuple):
+    """What may not come back to an account: a call; calls of a number, or all calls, that began before a moment.
+
+    `digest` stands for the call's id or for the number's last `digits` digits; neither can be read from it, though a
+    number can be found by trying all.
+    """
+
+    kind: str
+    digest: str = ""
+    digits: int = 0
+    before: datetime | None = None
+
+    @classmethod
+    def of_call(cls, account: str, vendor_call_id: str) -> "Tombstone":
+        """Against one call."""
+        return cls("call", digest_of(account, vendor_call_id))
+
+    @classmethod
+    def of_phone(cls, account: str, digits: str, before: datetime) -> "Tombstone":
+        """Against calls from or to a number that ends with these digits."""
+        return cls("phone", digest_of(account, digits), len(digits), before)
+
+    @classmethod
+    def of_all(cls, before: datetime) -> "Tombstone":
+        """Against all calls."""
+        return cls("all", before=before)
+
+
+def digest_of(account: str, what: str) -> str:
+    """32 hexadecimal digits that stand for something of an account, the same in every store."""
+    return hashlib.blake2b(f"{account}\0{what}".encode(), digest_size=16, person=b"call-logs").hexdigest()
+
+
+class Audited(NamedTuple):
+    """Who was told of which calls. `asked` is a tool, prompt or resource; `found` is the total that the answer told."""
+
+    at: datetime
+    principal: str
+    asked: str
+    outcome: str
+    call_ids: tuple[str, ...]
+    found: int | None = None
 
 
 class Store(ABC):
@@ -280,10 +350,15 @@ class Store(ABC):
         calls: Sequence[Call],
         marks: Marks | None = None,
         unreadable: Sequence[Unreadable] = (),
+        *,
+        deleted: Sequence[str] = (),
+        listed: bool = False,
     ) -> Saved:
         """Keep calls and the new marks in one transaction: after a crash both are there, or neither.
 
-        A call that is already held is merged (`model.merged`); an unchanged one is not written.
+        A call that is already held is merged (`model.merged`); an unchanged one is not written; one against which a
+        tombstone stands is refused. `deleted` are ids of calls that the vendor says were deleted: they are erased.
+        `listed`: the vendor's list has the calls, so that it may be missed there later (`compare`).
         """
 
     @abstractmethod
@@ -302,6 +377,7 @@ class Store(ABC):
         problem: str | None = None,
         next_step: str | None = None,
         synced_at: datetime | None = None,
+        rests_until: datetime | None = None,
     ) -> None:
         """Keep how the last pass over the account ended.
 
@@ -376,6 +452,50 @@ class Store(ABC):
     @abstractmethod
     def silent(self, which: Filter, recent_since: datetime) -> list[Silent]:
         """Calls without a transcript, by account."""
+
+    # -- erasing -------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def compare(
+        self, account: str, since: datetime, until: datetime, listed: Collection[str], now: datetime
+    ) -> Compared:
+        """Compare the calls held that began in [since, until) with the ids that a complete reading listed.
+
+        One that two readings miss, `MISSED_SECONDS` apart, is erased. Only calls are judged that were listed once,
+        that began between the first and the last of those listed, and whose agent has another one listed: what is
+        beyond may be the vendor's retention, or an agent that is gone.
+        """
+
+    @abstractmethod
+    def erase(self, account: str, vendor_call_ids: Collection[str]) -> int:
+        """Erase these calls: rows, words, counters. Returns how many were held. See `compact` for the files."""
+
+    @abstractmethod
+    def bury(self, account: str, tombstones: Sequence[Tombstone]) -> None:
+        """Keep tombstones: what they stand against is refused from now on. Erases nothing."""
+
+    @abstractmethod
+    def tombstones(self, account: str) -> list[Tombstone]:
+        """The account's tombstones, in any order."""
+
+    @abstractmethod
+    def uncompacted(self) -> int:
+        """How many calls were erased since the last `compact`: their words may still stand in the database's files."""
+
+    @abstractmethod
+    def compact(self, *, thorough: bool, going_on: Callable[[], bool] = lambda: True) -> bool:
+        """Overwrite what erased calls left in the database's files. False where that was not possible yet.
+
+        Works in steps that let others write; with `thorough` every file is written anew, which keeps them waiting.
+        """
+
+    @abstractmethod
+    def audit(self, entries: Sequence[Audited]) -> None:
+        """Add entries to the audit table, of which nothing is ever changed or taken away."""
+
+    @abstractmethod
+    def audited(self, since: datetime | None = None, limit: int = 100) -> list[Audited]:
+        """The newest entries at or after `since`, newest first."""
 
     # -- several processes, other versions, other engines --------------------------------------------------------
 

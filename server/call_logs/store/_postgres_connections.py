@@ -98,6 +98,12 @@ class Connections:
         return connection
 
     @contextlib.contextmanager
+    def lone(self) -> Generator[Connection]:
+        """A connection of its own, for statements that no transaction may hold."""
+        with self._told(), contextlib.closing(self.connect()) as connection:
+            yield connection
+
+    @contextlib.contextmanager
     def _transaction(self, begin: str) -> Generator[Connection]:
         with self._told(), self._lent(begin) as connection:
             yield connection

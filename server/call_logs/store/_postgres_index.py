@@ -120,6 +120,16 @@ class Index:
                     (f" '{FILTER}leg'", list(keys)),
                 )
 
+    def unmark_legs(self, keys: Sequence[int]) -> None:
+        """These calls are no legs any more."""
+        for version in (self._answering, self._next):
+            if version is not None:
+                ask(
+                    self._db,
+                    f"UPDATE words_{version} SET bag = ts_delete(bag, %s) WHERE id = ANY(%s)",
+                    (f"{FILTER}leg", list(keys)),
+                )
+
     def _note(self, keys: Iterable[int]) -> None:
         if self._older:
             ask(self._db, "INSERT INTO stale SELECT unnest(%s::bigint[]) ON CONFLICT (call) DO NOTHING", (list(keys),))
@@ -303,11 +313,15 @@ def _index_again(db: Connection, version: int, keys: Sequence[int], known: Known
 
 def _left_over(db: Connection, answering: int) -> list[int]:
     """Versions of which there are tables that answer no more."""
+    return [version for version in index_versions(db) if version < answering]
+
+
+def index_versions(db: Connection) -> list[int]:
+    """Versions of which there are tables."""
     found = ask(
         db, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename LIKE 'words\\_%%'", ()
     )
-    versions = [int(name.removeprefix("words_")) for (name,) in found]
-    return [version for version in versions if version < answering]
+    return [int(name.removeprefix("words_")) for (name,) in found]
 
 
 def _stale(db: Connection) -> list[int]:

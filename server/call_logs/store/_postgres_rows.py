@@ -24,11 +24,23 @@ from call_logs.store.parts import (
     turns_of,
     unpacked,
 )
-from call_logs.store.shared import DAY, OVER, SLOTS, SPOKEN, TOLD, Known, filter_words, second_of, tail_of, to_ms
+from call_logs.store.shared import (
+    DAY,
+    OVER,
+    SLOTS,
+    SPOKEN,
+    TOLD,
+    Known,
+    Refusals,
+    filter_words,
+    second_of,
+    tail_of,
+    to_ms,
+)
 
 _CALL = (
     "id, seq, account, vendor_id, parent, leg, test, agent, started_ms, duration, direction, status, answered,"
-    " from_number, to_number, from_tail, to_tail, end_reason, turns, timed, actions, hash, said, settled, read_ms"
+    " from_number, to_number, from_tail, to_tail, end_reason, turns, timed, actions, hash, said, settled, read_ms, listed"
 )
 _PLACES = ", ".join(["%s"] * (_CALL.count(",") + 1))
 
@@ -47,6 +59,7 @@ class _Row(NamedTuple):
     leg: bool
     status: str
     agent: int | None
+    listed: bool
     head: bytes
     vendor_id: str
 
@@ -66,6 +79,7 @@ class _Kept:
     key: int = 0
     leg: bool = False
     agent: int | None = None
+    listed: bool = False
 
     @property
     def settled(self) -> int:
@@ -73,13 +87,18 @@ class _Kept:
         return TOLD if self.call.is_final and told else OVER if self.call.is_final else 0
 
 
-def save_calls(db: Connection, account: int, calls: Iterable[Call], known: Known) -> Saved:
+def save_calls(
+    db: Connection, account: int, calls: Iterable[Call], known: Known, refusals: Refusals, *, listed: bool
+) -> Saved:
     """Merge a page's calls, oldest first, with those held, and write what is new or has changed.
 
-    The caller is the only writer. `known`: the words that the vocabulary holds for sure.
+    The caller is the only writer. `known`: the words that the vocabulary holds for sure. `listed`: the calls stand in
+    the vendor's list.
     """
     saved = Saved()
-    read = sorted(calls, key=lambda call: call.started_at)
+    every = sorted(calls, key=lambda call: call.started_at)
+    read = [call for call in every if not refusals.refuses(call)]
+    saved.refused = len(every) - len(read)
     kept = _held(db, account, [call.vendor_call_id for call in read])
     [(held_seq,)] = ask(db, "SELECT value::bigint FROM setting WHERE name = 'seq'").fetchall()
     seq = held_seq
@@ -94,14 +113,19 @@ def save_calls(db: Connection, account: int, calls: Iterable[Call], known: Known
             seq += 1
         elif now.digest == was.digest:
             saved.same += 1
-            if was.row is not None and not was.written and was.settled < TOLD:
+            if was.row is not None and not was.written and (was.settled < TOLD or was.row.listed < listed):
                 again.append(was.row.key)
             continue
         else:
             saved.changed += 1
+        now.listed = listed or (now.row is not None and now.row.listed)
         kept[call.vendor_call_id] = now
     if again:
-        ask(db, "UPDATE call SET read_ms = %s WHERE id = ANY(%s)", (_now(), again))
+        ask(
+            db,
+            "UPDATE call SET read_ms = %s, listed = listed OR %s WHERE id = ANY(%s)",
+            (_now(), listed, again),
+        )
     if seq != held_seq:
         ask(db, "UPDATE setting SET value = %s WHERE name = 'seq'", (str(seq),))
     if written := [one for one in kept.values() if one.written]:
@@ -131,7 +155,7 @@ def _merged(was: _Kept | None, read: Call, said: bytes, seq: int) -> _Kept:
 def _held(db: Connection, account: int, vendor_ids: Sequence[str]) -> dict[str, _Kept]:
     found = ask(
         db,
-        """SELECT call.id, seq, hash, said, turns, timed, settled, test, leg, status, agent, content.head, vendor_id
+        """SELECT call.id, seq, hash, said, turns, timed, settled, test, leg, status, agent, listed, content.head, vendor_id
            FROM call JOIN content ON content.id = call.id WHERE account = %s AND vendor_id = ANY(%s)""",
         (account, list(vendor_ids)),
     )
@@ -236,6 +260,7 @@ def _columns(one: _Kept, account: int) -> Columns:
         one.said,
         one.settled,
         _now(),
+        one.listed,
     )
 
 
@@ -292,30 +317,41 @@ def _mark_legs(db: Connection, account: int, vendor_ids: Sequence[str], index: I
 
 def _count(db: Connection, account: int, written: Sequence[_Kept], legs: Sequence[Columns]) -> None:
     """Keep the counters up to date."""
-    tally: Counter[Columns] = Counter()
-    handled: Counter[int] = Counter()
+    changes: list[Columns] = []
+    handled: list[tuple[int, int]] = []
 
     def count(key: int, test: bool, leg: bool, status: str, turns: int, by: int) -> None:
-        tally[account, key // DAY, test, leg, not turns, status in UNCONNECTED] += by
+        changes.append((account, key // DAY, test, leg, not turns, status in UNCONNECTED, by))
 
     for one in written:
         if (row := one.row) is not None:
             count(row.key, row.test, row.leg, row.status, row.turns, -1)
-            handled[row.agent or 0] -= 1
+            handled.append((row.agent or 0, -1))
         count(one.key, one.call.is_test, one.leg, one.call.status, one.spoken.turns, 1)
-        handled[one.agent or 0] += 1
+        handled.append((one.agent or 0, 1))
     for key, test, status, turns in legs:
         count(key, test, False, status, turns, -1)
         count(key, test, True, status, turns, 1)
-    if changes := [(*place, number) for place, number in tally.items() if number]:
+    keep_tally(db, changes, handled)
+
+
+def keep_tally(db: Connection, changes: Iterable[Columns], handled: Iterable[tuple[int, int]]) -> None:
+    """Add to the tally (its columns, and by how much) and to the agents' calls."""
+    tally: Counter[Columns] = Counter()
+    for *place, by in changes:
+        tally[tuple(place)] += by
+    if changed := [(*place, number) for place, number in tally.items() if number]:
         ask(
             db,
             """INSERT INTO tally SELECT * FROM unnest(%s::int[], %s::bigint[], %s::bool[], %s::bool[], %s::bool[],
                %s::bool[], %s::bigint[]) ON CONFLICT (account, day, test, leg, silent, unconnected)
                DO UPDATE SET calls = tally.calls + excluded.calls""",
-            [list(column) for column in zip(*changes, strict=True)],
+            [list(column) for column in zip(*changed, strict=True)],
         )
-    if more := [(agent, number) for agent, number in handled.items() if agent and number]:
+    calls: Counter[int] = Counter()
+    for agent, by in handled:
+        calls[agent] += by
+    if more := [(agent, number) for agent, number in calls.items() if agent and number]:
         ask(
             db,
             """UPDATE agent SET calls = agent.calls + more.calls FROM unnest(%s::int[], %s::bigint[]) AS more(id, calls)

@@ -20,7 +20,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE account(
         id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COLLATE "C" NOT NULL UNIQUE,
         provider text NOT NULL, state text NOT NULL DEFAULT '', problem text, next_step text, last_synced_ms bigint,
-        high_ms bigint, low_ms bigint, resume text, tenant text NOT NULL DEFAULT '', scope text NOT NULL DEFAULT '');
+        high_ms bigint, low_ms bigint, resume text, tenant text NOT NULL DEFAULT '', scope text NOT NULL DEFAULT '',
+        rests_until_ms bigint, vanished integer NOT NULL DEFAULT 0);
     CREATE TABLE agent(
         id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account integer NOT NULL REFERENCES account(id),
         vendor_id text COLLATE "C" NOT NULL, name text COLLATE "C", calls bigint NOT NULL DEFAULT 0,
@@ -32,7 +33,7 @@ MIGRATIONS: tuple[str, ...] = (
         direction text NOT NULL, status text NOT NULL, answered boolean NOT NULL, from_number text, to_number text,
         from_tail text COLLATE "C", to_tail text COLLATE "C", end_reason text, turns integer NOT NULL,
         timed boolean NOT NULL, actions text NOT NULL, hash bytea NOT NULL, said bytea NOT NULL,
-        settled smallint NOT NULL, read_ms bigint NOT NULL);
+        settled smallint NOT NULL, read_ms bigint NOT NULL, listed boolean NOT NULL);
     CREATE INDEX call_unsettled ON call(account, id) WHERE settled < 2;
     CREATE UNIQUE INDEX call_source ON call(account, vendor_id);
     CREATE INDEX call_account ON call(account, id);
@@ -62,18 +63,32 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY(account, day, test, leg, silent, unconnected));
     CREATE TABLE note(name text PRIMARY KEY, value text NOT NULL);
     CREATE TABLE stale(call bigint PRIMARY KEY);
-    INSERT INTO setting VALUES('seq', '0'), ('writes', '0'), ('changes', '0'), ('vocabulary', '0');
+    INSERT INTO setting VALUES('seq', '0'), ('writes', '0'), ('changes', '0'), ('vocabulary', '0'),
+        ('erased', '0');
     CREATE TABLE unreadable(
         account integer NOT NULL REFERENCES account(id), vendor_id text COLLATE "C" NOT NULL, fields text NOT NULL,
-        seen_ms bigint NOT NULL, PRIMARY KEY(account, vendor_id))
+        seen_ms bigint NOT NULL, PRIMARY KEY(account, vendor_id));
+    CREATE TABLE missed(
+        account integer NOT NULL REFERENCES account(id), vendor_id text COLLATE "C" NOT NULL,
+        since_ms bigint NOT NULL, PRIMARY KEY(account, vendor_id));
+    CREATE TABLE tombstone(
+        account integer NOT NULL REFERENCES account(id), kind text NOT NULL, digest text NOT NULL,
+        digits integer NOT NULL, before_ms bigint, PRIMARY KEY(account, kind, digest, digits));
+    CREATE TABLE audit(
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at_ms bigint NOT NULL, principal text NOT NULL,
+        asked text NOT NULL, outcome text NOT NULL, call_ids text NOT NULL, found bigint);
+    CREATE INDEX audit_at ON audit(at_ms);
+    CREATE FUNCTION audit_stays() RETURNS trigger LANGUAGE plpgsql
+        AS 'BEGIN RAISE EXCEPTION ''audit entries stay''; END';
+    CREATE TRIGGER audit_stays BEFORE UPDATE OR DELETE ON audit EXECUTE FUNCTION audit_stays()
     """,
 )
 """`part` and `tally` are SQLite's (see `sqlite`). What depends on the tokeniser is not here but in `_postgres_index`."""
 
 
 def run(db: Connection, statements: str) -> None:
-    """Statements without values, parted by semicolons."""
-    for statement in statements.split(";"):
+    """Statements without values, parted by semicolons at the ends of lines."""
+    for statement in statements.split(";\n"):
         ask(db, statement)
 
 

@@ -68,6 +68,25 @@ class Index:
                 (key,),
             )
 
+    def unmark_leg(self, key: int) -> None:
+        """The call is no leg any more."""
+        for suffix in self._suffixes(key):
+            [filters] = self._db.execute(f"SELECT filters FROM words{suffix} WHERE rowid = ?", (key,)).fetchone()
+            kept = " ".join(word for word in filters.split(" ") if word != f"{FILTER}leg")
+            self._db.execute(f"UPDATE words{suffix} SET filters = ? WHERE rowid = ?", (kept, key))
+
+    def erase(self, key: int) -> set[str]:
+        """Take the call out. Returns the words that it said."""
+        said: set[str] = set()
+        for suffix in self._suffixes(key):
+            columns = self._db.execute(
+                f"SELECT {', '.join(SPOKEN)} FROM words{suffix} WHERE rowid = ?", (key,)
+            ).fetchone()
+            said.update(*(column.split() for column in columns or ()))
+            self._db.execute(f"DELETE FROM words{suffix} WHERE rowid = ?", (key,))
+        said.discard(TURN)
+        return said
+
     def move(self, key: int, to: int) -> None:
         """The call has another key. Its parts have it already."""
         self._db.execute("UPDATE words SET rowid = ? WHERE rowid = ?", (to, key))
@@ -172,7 +191,7 @@ def build_step(db: sqlite3.Connection, known: Known) -> bool:
     """One step of building, within a transaction. Whether there is more to do."""
     setting = settings(db)
     if is_there(db, "words_old"):
-        _free(db)
+        free(db)
         return True
     if int(setting["tokeniser"]) < TOKENISER_VERSION:
         started = int(setting.get("next", "0"))
@@ -236,7 +255,7 @@ def _switch(db: sqlite3.Connection) -> None:
     db.execute("DELETE FROM setting WHERE name IN ('next', 'next_from')")
 
 
-def _free(db: sqlite3.Connection) -> None:
+def free(db: sqlite3.Connection) -> None:
     """A step towards dropping the index that was replaced; at once it would keep others waiting."""
     for table, rows in _FREED.items():
         # The index's first records (its structure) stay: it could not be opened, and so not dropped, without.

@@ -23,14 +23,26 @@ from call_logs.store.parts import (
     turns_of,
     unpacked,
 )
-from call_logs.store.shared import DAY, OVER, SLOTS, SPOKEN, TOLD, Known, filter_words, second_of, tail_of, to_ms
+from call_logs.store.shared import (
+    DAY,
+    OVER,
+    SLOTS,
+    SPOKEN,
+    TOLD,
+    Known,
+    Refusals,
+    filter_words,
+    second_of,
+    tail_of,
+    to_ms,
+)
 
 _CALL = (
     "id, seq, account, vendor_id, parent, leg, test, agent, started_ms, duration, direction, status, answered,"
-    " from_number, to_number, from_tail, to_tail, end_reason, turns, timed, actions, hash, said, settled, read_ms"
+    " from_number, to_number, from_tail, to_tail, end_reason, turns, timed, actions, hash, said, settled, read_ms, listed"
 )
 _PLACES = ", ".join("?" * (_CALL.count(",") + 1))
-_COUNTED = """INSERT INTO tally VALUES(?, ?, ?, ?, ?, ?, ?)
+COUNTED = """INSERT INTO tally VALUES(?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT(account, day, test, leg, silent, unconnected) DO UPDATE SET calls = calls + excluded.calls"""
 
 
@@ -48,17 +60,25 @@ class _Held(NamedTuple):
     leg: int
     status: str
     agent: int | None
+    listed: int
     head: bytes
 
 
 class Page:
     """What one transaction writes of an account's calls. Counters are read once and written once, by `finish`."""
 
-    def __init__(self, db: sqlite3.Connection, account: int, known: Known) -> None:
-        """Within a transaction that has begun. `known`: the words that the vocabulary holds for sure."""
+    def __init__(
+        self, db: sqlite3.Connection, account: int, known: Known, refusals: Refusals, *, listed: bool = False
+    ) -> None:
+        """Within a transaction that has begun. `known`: the words that the vocabulary holds for sure.
+
+        `listed`: the calls stand in the vendor's list.
+        """
         self.saved = Saved()
         self._db = db
         self._account = account
+        self._refusals = refusals
+        self._listed = int(listed)
         self._index = Index(db, known)
         self._seq = self._first = _number(db, "seq")
         self._now = round(time.time() * 1000)
@@ -67,7 +87,10 @@ class Page:
         self._handled: Counter[int] = Counter()
 
     def save(self, read: Call) -> None:
-        """Keep a call: new, merged with the one held, or left alone."""
+        """Keep a call: new, merged with the one held, or left alone; or refuse it."""
+        if self._refusals.refuses(read):
+            self.saved.refused += 1
+            return
         held = self._held(read.vendor_call_id)
         head = head_json(read)
         # One part's JSON is kept until it is written; that of a longer call is made twice instead.
@@ -85,8 +108,9 @@ class Page:
             self._insert(call, head, jsons, said, digest)
         elif held.digest == digest:
             self.saved.same += 1
-            if held.settled < TOLD:
-                self._db.execute("UPDATE call SET read_ms = ? WHERE id = ?", (self._now, held.key))
+            if held.settled < TOLD or held.listed < self._listed:
+                listed = max(held.listed, self._listed)
+                self._db.execute("UPDATE call SET read_ms = ?, listed = ? WHERE id = ?", (self._now, listed, held.key))
         else:
             self._change(held, call, head, None if stays or held.said == said else (jsons, said), digest)
 
@@ -96,7 +120,7 @@ class Page:
             self._db.execute("UPDATE setting SET value = ? WHERE name = 'seq'", (self._seq,))
         if self.saved.new or self.saved.changed:
             self._db.execute("UPDATE setting SET value = value + 1 WHERE name = 'changes'")
-        self._db.executemany(_COUNTED, [(*place, number) for place, number in self._tally.items() if number])
+        self._db.executemany(COUNTED, [(*place, number) for place, number in self._tally.items() if number])
         self._db.executemany(
             "UPDATE agent SET calls = calls + ? WHERE id = ?",
             [(number, agent) for agent, number in self._handled.items() if number],
@@ -104,7 +128,7 @@ class Page:
 
     def _held(self, vendor_id: str) -> _Held | None:
         row = self._db.execute(
-            """SELECT call.id, seq, hash, said, turns, timed, settled, test, leg, status, agent, content.head
+            """SELECT call.id, seq, hash, said, turns, timed, settled, test, leg, status, agent, listed, content.head
                FROM call JOIN content ON content.id = call.id WHERE account = ? AND vendor_id = ?""",
             (self._account, vendor_id),
         ).fetchone()
@@ -114,7 +138,7 @@ class Page:
         self.saved.new += 1
         self._seq += 1
         key = free_key(self._db, second_of(call))
-        row = self._row(key, self._seq, call, digest, said, SpokenTurns.of(call.turns))
+        row = self._row(key, self._seq, call, digest, said, SpokenTurns.of(call.turns), self._listed)
         self._db.execute(f"INSERT INTO call({_CALL}) VALUES({_PLACES})", row)
         self._db.execute("INSERT INTO content VALUES(?, ?)", (key, packed(head)))
         self._keep_turns(key, call, jsons)
@@ -134,7 +158,8 @@ class Page:
             key = free_key(self._db, second)
             self._move(held.key, key)
         spoken = SpokenTurns.of(call.turns) if turns else SpokenTurns(held.turns, bool(held.timed))
-        row = self._row(key, held.seq, call, digest, turns[1] if turns else held.said, spoken)
+        listed = max(held.listed, self._listed)
+        row = self._row(key, held.seq, call, digest, turns[1] if turns else held.said, spoken, listed)
         self._db.execute(f"UPDATE call SET ({_CALL}) = ({_PLACES}) WHERE id = ?", (*row, key))
         self._db.execute("UPDATE content SET head = ? WHERE id = ?", (packed(head), key))
         self._db.execute("DELETE FROM action WHERE call = ?", (key,))
@@ -150,7 +175,9 @@ class Page:
         self._count(key, call.is_test, leg, call.status, not spoken.turns, agent, 1)
         self._mark_legs(call.vendor_call_id)
 
-    def _row(self, key: int, seq: int, call: Call, digest: bytes, said: bytes, spoken: SpokenTurns) -> tuple[Any, ...]:
+    def _row(
+        self, key: int, seq: int, call: Call, digest: bytes, said: bytes, spoken: SpokenTurns, listed: int
+    ) -> tuple[Any, ...]:
         return (
             key,
             seq,
@@ -177,6 +204,7 @@ class Page:
             said,
             TOLD if call.is_final and (spoken.turns or call.summary) else OVER if call.is_final else 0,
             self._now,
+            listed,
         )
 
     def _keep_turns(self, key: int, call: Call, jsons: list[bytes] | None) -> None:

@@ -9,7 +9,7 @@ told of when it began stays what its pages are about.
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,8 @@ from call_logs.store import (
     AccountRow,
     ActionGroup,
     AgentRow,
+    Audited,
+    Compared,
     Excerpt,
     Filter,
     Group,
@@ -34,10 +36,12 @@ from call_logs.store import (
     SearchPosition,
     Silent,
     Store,
+    Tombstone,
     Unreadable,
     Unsettled,
 )
 from call_logs.store._postgres_connections import Connection, Connections, ask
+from call_logs.store._postgres_erasing import bury, compare, erase, refusals_of, rewrite, tombstones_of
 from call_logs.store._postgres_index import build_step, create, progress, to_build
 from call_logs.store._postgres_queries import (
     DIMENSIONS,
@@ -69,6 +73,7 @@ from call_logs.store.shared import (
     SLOTS,
     TOLD,
     Known,
+    audited_of,
     key_moment,
     marks_of,
     moment_of,
@@ -79,7 +84,9 @@ from call_logs.store.shared import (
 )
 from call_logs.store.words import TOKENISER_VERSION
 
-_ACCOUNT = "id, name, provider, state, problem, next_step, last_synced_ms, high_ms, low_ms, resume"
+_ACCOUNT = (
+    "id, name, provider, state, problem, next_step, last_synced_ms, high_ms, low_ms, resume, rests_until_ms, vanished"
+)
 
 
 class PostgresStore(Store):
@@ -192,6 +199,7 @@ class PostgresStore(Store):
         problem: str | None = None,
         next_step: str | None = None,
         synced_at: datetime | None = None,
+        rests_until: datetime | None = None,
     ) -> None:
         """See `Store.note`."""
         synced = to_ms(synced_at or datetime.now(UTC)) if state == "ok" else None
@@ -199,8 +207,8 @@ class PostgresStore(Store):
             ask(
                 db,
                 "UPDATE account SET state = %s, problem = %s, next_step = %s,"
-                " last_synced_ms = coalesce(%s, last_synced_ms) WHERE name = %s",
-                (state, problem, next_step, synced, account),
+                " last_synced_ms = coalesce(%s, last_synced_ms), rests_until_ms = %s WHERE name = %s",
+                (state, problem, next_step, synced, to_ms(rests_until), account),
             )
 
     def accounts(self, names: Sequence[str]) -> list[AccountRow]:
@@ -233,7 +241,7 @@ class PostgresStore(Store):
         for name in names:
             if name not in found:
                 continue
-            number, _, provider, state, problem, next_step, synced, *marks = found[name]
+            number, _, provider, state, problem, next_step, synced, *marks, rests, vanished = found[name]
             calls, silent = held.get(number, (0, 0))
             oldest, newest = ends.get(number, (None, None))
             rows.append(
@@ -250,6 +258,8 @@ class PostgresStore(Store):
                     key_moment(oldest),
                     key_moment(newest),
                     bad.get(number, 0),
+                    moment_of(rests),
+                    vanished,
                 )
             )
         return rows
@@ -274,11 +284,16 @@ class PostgresStore(Store):
         calls: Sequence[Call],
         marks: Marks | None = None,
         unreadable: Sequence[Unreadable] = (),
+        *,
+        deleted: Sequence[str] = (),
+        listed: bool = False,
     ) -> Saved:
         """See `Store.save_page`."""
         with self._transaction() as db:
             number = self._number(db, account)
-            saved = save_calls(db, number, calls, self._known)
+            saved = save_calls(db, number, calls, self._known, refusals_of(db, number, account), listed=listed)
+            if deleted:
+                saved.erased = erase(db, number, storable_among(deleted))
             ask(
                 db,
                 "DELETE FROM unreadable WHERE account = %s AND vendor_id = ANY(%s)",
@@ -497,6 +512,75 @@ class PostgresStore(Store):
             index = self._index(db)
             formed = query.with_forms(functools.partial(forms_of, db, index.vocabulary))
             return list(occurrences_of(db, self._totals, index, formed, which, speaker))
+
+    # -- erasing ------------------------------------------------------------------------------------------------
+
+    def compare(
+        self, account: str, since: datetime, until: datetime, listed: Collection[str], now: datetime
+    ) -> Compared:
+        """See `Store.compare`."""
+        with self._transaction() as db:
+            number = self._number(db, account)
+            compared, gone = compare(db, number, since, until, listed, now)
+            erase(db, number, gone)
+        return compared
+
+    def erase(self, account: str, vendor_call_ids: Collection[str]) -> int:
+        """See `Store.erase`."""
+        with self._transaction() as db:
+            return erase(db, self._number(db, account), storable_among(list(vendor_call_ids)))
+
+    def bury(self, account: str, tombstones: Sequence[Tombstone]) -> None:
+        """See `Store.bury`."""
+        with self._transaction() as db:
+            bury(db, self._number(db, account), tombstones)
+
+    def tombstones(self, account: str) -> list[Tombstone]:
+        """See `Store.tombstones`."""
+        with self._primary.reading() as db:
+            return tombstones_of(db, self._number(db, account))
+
+    def uncompacted(self) -> int:
+        """See `Store.uncompacted`."""
+        with self._primary.reading() as db:
+            return int(settings(db)["erased"])
+
+    def compact(self, *, thorough: bool, going_on: Callable[[], bool] = lambda: True) -> bool:
+        """See `Store.compact`. What PostgreSQL's write-ahead log and its archive hold is the database's keeper's."""
+        counted = self.uncompacted()
+        if not going_on():
+            return False
+        with self._primary.lone() as db:
+            rewrite(db, thorough=thorough)
+        with self._transaction() as db:
+            ask(
+                db,
+                "UPDATE setting SET value = greatest(0, value::bigint - %s)::text WHERE name = 'erased'",
+                (counted,),
+            )
+        return True
+
+    def audit(self, entries: Sequence[Audited]) -> None:
+        """See `Store.audit`. A trigger keeps the entries as they are."""
+        with self._primary.writing() as db, db.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO audit(at_ms, principal, asked, outcome, call_ids, found) VALUES(%s, %s, %s, %s, %s, %s)",
+                [
+                    (to_ms(one.at), one.principal, one.asked, one.outcome, "\n".join(one.call_ids), one.found)
+                    for one in entries
+                ],
+            )
+
+    def audited(self, since: datetime | None = None, limit: int = 100) -> list[Audited]:
+        """See `Store.audited`."""
+        with self._primary.reading() as db:
+            found = ask(
+                db,
+                """SELECT at_ms, principal, asked, outcome, call_ids, found FROM audit
+                   WHERE at_ms >= %s ORDER BY id DESC LIMIT %s""",
+                (to_ms(since) or 0, limit),
+            )
+            return [audited_of(row) for row in found]
 
     # -- several processes, other versions, other engines -------------------------------------------------------
 

@@ -1,12 +1,23 @@
 """What the stores in SQLite and in PostgreSQL share: keys that are time, filters as words of the index, rows as they are read."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from call_logs.model import ActionKind, Call, Direction, Status, customer_number
-from call_logs.store import NO_NUMBER, Filter, Marks, Row
+from call_logs.store import (
+    FEW_VANISHING,
+    MISSED_SECONDS,
+    MOST_VANISHING,
+    NO_NUMBER,
+    Audited,
+    Filter,
+    Marks,
+    Row,
+    Tombstone,
+    digest_of,
+)
 from call_logs.store.forms import may_vary
 
 SLOTS = 256
@@ -160,6 +171,12 @@ def moment_of(ms: int | None) -> datetime | None:
     return datetime.fromtimestamp(ms / 1000, UTC) if ms is not None else None
 
 
+def audited_of(row: tuple[Any, ...]) -> Audited:
+    at, principal, asked, outcome, call_ids, found = row
+    moment = datetime.fromtimestamp(at / 1000, UTC)
+    return Audited(moment, principal, asked, outcome, tuple(call_ids.split("\n")) if call_ids else (), found)
+
+
 def key_moment(key: int | None) -> datetime | None:
     return datetime.fromtimestamp(key // SLOTS, UTC) if key is not None else None
 
@@ -176,3 +193,68 @@ def is_tallied(which: Filter) -> bool:
     return which == Filter(
         which.accounts, which.since, which.until, include_tests=which.include_tests, include_legs=which.include_legs
     )
+
+
+class Refusals:
+    """What an account's tombstones stand against."""
+
+    def __init__(self, account: str, tombstones: Iterable[Tombstone]) -> None:
+        self._account = account
+        self._calls: set[str] = set()
+        self._phones: dict[int, dict[str, datetime]] = {}
+        self._before: datetime | None = None
+        for kind, digest, digits, before in tombstones:
+            if kind == "call":
+                self._calls.add(digest)
+            elif kind == "phone" and before is not None:
+                self._phones.setdefault(digits, {})[digest] = before
+            elif before is not None:
+                self._before = before
+
+    def refuses(self, call: Call) -> bool:
+        """Whether the call may not be kept."""
+        if self._before is not None and call.started_at < self._before:
+            return True
+        if self._calls and digest_of(self._account, call.vendor_call_id) in self._calls:
+            return True
+        tails = [tail for number in (call.from_number, call.to_number) if (tail := tail_of(number))]
+        return any(
+            (before := known.get(digest_of(self._account, tail[:digits][::-1]))) is not None
+            and call.started_at < before
+            for digits, known in self._phones.items()
+            for tail in tails
+        )
+
+
+class Comparable(NamedTuple):
+    """A call that a vendor's list should have. `missed_ms`: when it was first missed there."""
+
+    key: int
+    vendor_id: str
+    agent: int | None
+    missed_ms: int | None
+
+
+class Verdict(NamedTuple):
+    """Ids of calls: back in the list, missed now, missed twice; and how many were kept since they are too many."""
+
+    back: list[str]
+    missed: list[str]
+    gone: list[str]
+    kept: int
+
+
+def verdict(held: Collection[Comparable], listed: Collection[str], now: datetime) -> Verdict:
+    """What a complete reading says of the calls held in its window; see `Store.compare`."""
+    present = [one for one in held if one.vendor_id in listed]
+    back = [one.vendor_id for one in present if one.missed_ms is not None]
+    if not present:
+        return Verdict(back, [], [], 0)
+    first, last = min(one.key for one in present), max(one.key for one in present)
+    agents = {one.agent for one in present}
+    absent = [one for one in held if one.vendor_id not in listed and first < one.key < last and one.agent in agents]
+    if len(absent) > max(FEW_VANISHING, MOST_VANISHING * len(held)):
+        return Verdict(back, [], [], len(absent))
+    long_ago = now.timestamp() * 1000 - MISSED_SECONDS * 1000
+    gone = [one.vendor_id for one in absent if one.missed_ms is not None and one.missed_ms <= long_ago]
+    return Verdict(back, [one.vendor_id for one in absent if one.missed_ms is None], gone, 0)

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from call_logs.store import (
     AccountRow,
     ActionGroup,
     AgentRow,
+    Audited,
+    Compared,
     Excerpt,
     Filter,
     Group,
@@ -37,11 +39,13 @@ from call_logs.store import (
     SearchPosition,
     Silent,
     Store,
+    Tombstone,
     Unreadable,
     Unsettled,
 )
 from call_logs.store._sqlite_counts import action_groups_of, groups_of, silent_calls, total_of
-from call_logs.store._sqlite_index import build_step, create, is_behind, progress, to_build
+from call_logs.store._sqlite_erasing import bury, compare, erase, merge_step, refusals_of, tombstones_of
+from call_logs.store._sqlite_index import build_step, create, is_behind, progress, settings, to_build
 from call_logs.store._sqlite_queries import (
     Totals,
     account_numbers,
@@ -66,6 +70,7 @@ from call_logs.store.shared import (
     SLOTS,
     TOLD,
     Known,
+    audited_of,
     key_moment,
     marks_of,
     moment_of,
@@ -88,11 +93,12 @@ _WALKED = 1000
 MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE setting(name TEXT PRIMARY KEY, value TEXT NOT NULL);
-    INSERT INTO setting VALUES('seq', '0'), ('changes', '0'), ('vocabulary', '0');
+    INSERT INTO setting VALUES('seq', '0'), ('changes', '0'), ('vocabulary', '0'), ('erased', '0');
     CREATE TABLE account(
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, provider TEXT NOT NULL,
         state TEXT NOT NULL DEFAULT '', problem TEXT, next_step TEXT, last_synced_ms INTEGER,
-        high_ms INTEGER, low_ms INTEGER, resume TEXT, tenant TEXT NOT NULL DEFAULT '', scope TEXT NOT NULL DEFAULT '');
+        high_ms INTEGER, low_ms INTEGER, resume TEXT, tenant TEXT NOT NULL DEFAULT '', scope TEXT NOT NULL DEFAULT '',
+        rests_until_ms INTEGER, vanished INTEGER NOT NULL DEFAULT 0);
     CREATE TABLE agent(
         id INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES account(id), vendor_id TEXT NOT NULL, name TEXT,
         calls INTEGER NOT NULL DEFAULT 0, UNIQUE(account, vendor_id));
@@ -102,7 +108,7 @@ MIGRATIONS: tuple[str, ...] = (
         agent INTEGER REFERENCES agent(id), started_ms INTEGER NOT NULL, duration REAL, direction TEXT NOT NULL,
         status TEXT NOT NULL, answered INTEGER NOT NULL, from_number TEXT, to_number TEXT, from_tail TEXT, to_tail TEXT,
         end_reason TEXT, turns INTEGER NOT NULL, timed INTEGER NOT NULL, actions TEXT NOT NULL, hash BLOB NOT NULL,
-        said BLOB NOT NULL, settled INTEGER NOT NULL, read_ms INTEGER NOT NULL);
+        said BLOB NOT NULL, settled INTEGER NOT NULL, read_ms INTEGER NOT NULL, listed INTEGER NOT NULL);
     CREATE INDEX call_unsettled ON call(account, id, settled, read_ms) WHERE settled < 2;
     CREATE UNIQUE INDEX call_source ON call(account, vendor_id);
     CREATE INDEX call_account ON call(account, id);
@@ -131,12 +137,26 @@ MIGRATIONS: tuple[str, ...] = (
         seen_ms INTEGER NOT NULL, PRIMARY KEY(account, vendor_id)) WITHOUT ROWID;
     CREATE TABLE note(name TEXT PRIMARY KEY, value TEXT NOT NULL);
     CREATE TABLE stale(call INTEGER PRIMARY KEY);
+    CREATE TABLE missed(
+        account INTEGER NOT NULL REFERENCES account(id), vendor_id TEXT NOT NULL, since_ms INTEGER NOT NULL,
+        PRIMARY KEY(account, vendor_id)) WITHOUT ROWID;
+    CREATE TABLE tombstone(
+        account INTEGER NOT NULL REFERENCES account(id), kind TEXT NOT NULL, digest TEXT NOT NULL,
+        digits INTEGER NOT NULL, before_ms INTEGER, PRIMARY KEY(account, kind, digest, digits)) WITHOUT ROWID;
+    CREATE TABLE audit(
+        id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, principal TEXT NOT NULL, asked TEXT NOT NULL,
+        outcome TEXT NOT NULL, call_ids TEXT NOT NULL, found INTEGER);
+    CREATE INDEX audit_at ON audit(at_ms);
+    CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit entries stay'); END;
+    CREATE TRIGGER audit_keeps BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit entries stay'); END
     """,
 )
 """`part`: 512 turns, with how many of each speaker's stand before them. `tally`: calls by UTC day (their key by `DAY`),
 so that what every answer asks costs no walk over all calls. `stale`: see `_sqlite_index`, which has the other tables."""
 
-_ACCOUNT = "id, name, provider, state, problem, next_step, last_synced_ms, high_ms, low_ms, resume"
+_ACCOUNT = (
+    "id, name, provider, state, problem, next_step, last_synced_ms, high_ms, low_ms, resume, rests_until_ms, vanished"
+)
 _OURS = {"setting", "account", "call"}
 """Tables that every version has."""
 
@@ -181,6 +201,7 @@ class SQLiteStore(Store):
         try:
             _to_wal(connection)
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA secure_delete=ON")  # the default of some systems' SQLite, not of all
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA cache_size=-16384")
             connection.execute("PRAGMA wal_autocheckpoint=4000")
@@ -248,7 +269,7 @@ class SQLiteStore(Store):
                     f"program's {len(MIGRATIONS)}). Upgrade call-logs-mcp, or point CALL_LOGS_DATABASE at another file."
                 )
             for migration in MIGRATIONS[version:]:
-                for statement in migration.split(";"):
+                for statement in migration.split(";\n"):
                     db.execute(statement)
             if version == 0:
                 create(db, "", TOKENISER_VERSION)
@@ -310,14 +331,15 @@ class SQLiteStore(Store):
         problem: str | None = None,
         next_step: str | None = None,
         synced_at: datetime | None = None,
+        rests_until: datetime | None = None,
     ) -> None:
         """See `Store.note`."""
         synced = to_ms(synced_at or datetime.now(UTC)) if state == "ok" else None
         with self._transaction() as db:
             db.execute(
-                "UPDATE account SET state = ?, problem = ?, next_step = ?, last_synced_ms = coalesce(?, last_synced_ms)"
-                " WHERE name = ?",
-                (state, problem, next_step, synced, account),
+                "UPDATE account SET state = ?, problem = ?, next_step = ?, last_synced_ms = coalesce(?, last_synced_ms),"
+                " rests_until_ms = ? WHERE name = ?",
+                (state, problem, next_step, synced, to_ms(rests_until), account),
             )
 
     def accounts(self, names: Sequence[str]) -> list[AccountRow]:
@@ -333,7 +355,7 @@ class SQLiteStore(Store):
             for name in names:
                 if name not in found:
                     continue
-                number, _, provider, state, problem, next_step, synced, *marks = found[name]
+                number, _, provider, state, problem, next_step, synced, *marks, rests, vanished = found[name]
                 calls, silent, oldest, newest, bad = db.execute(
                     """SELECT coalesce(sum(calls), 0), coalesce(sum(calls * silent), 0),
                        (SELECT min(id) FROM call WHERE account = :number),
@@ -356,6 +378,8 @@ class SQLiteStore(Store):
                         key_moment(oldest),
                         key_moment(newest),
                         bad,
+                        moment_of(rests),
+                        vanished,
                     )
                 )
         return rows
@@ -379,33 +403,43 @@ class SQLiteStore(Store):
         calls: Sequence[Call],
         marks: Marks | None = None,
         unreadable: Sequence[Unreadable] = (),
+        *,
+        deleted: Sequence[str] = (),
+        listed: bool = False,
     ) -> Saved:
         """See `Store.save_page`."""
         with self._transaction() as db:
-            number = db.execute("SELECT id FROM account WHERE name = ?", (account,)).fetchone()
-            if number is None:
-                raise StoreError(f"The account {account} is not open in this database.")
-            page = Page(db, number[0], self._known)
+            number = self._number(db, account)
+            page = Page(db, number, self._known, refusals_of(db, number, account), listed=listed)
             # Oldest first: the index flushes its buffer whenever a row id does not grow.
             for call in sorted(calls, key=lambda call: call.started_at):
                 page.save(call)
             page.finish()
+            if deleted:
+                page.saved.erased = erase(db, number, [one for one in deleted if encodable(one)])
             db.executemany(
                 "DELETE FROM unreadable WHERE account = ? AND vendor_id = ?",
-                [(number[0], call.vendor_call_id) for call in calls],
+                [(number, call.vendor_call_id) for call in calls],
             )
             for record in unreadable:
                 db.execute(
                     "INSERT OR REPLACE INTO unreadable VALUES(?, ?, ?, ?)",
-                    (number[0], record.vendor_call_id or "", ", ".join(record.fields), to_ms(datetime.now(UTC))),
+                    (number, record.vendor_call_id or "", ", ".join(record.fields), to_ms(datetime.now(UTC))),
                 )
             if marks is not None:
                 db.execute(
                     "UPDATE account SET high_ms = ?, low_ms = ?, resume = ? WHERE id = ?",
-                    (to_ms(marks.high), to_ms_after(marks.low), marks.resume, number[0]),
+                    (to_ms(marks.high), to_ms_after(marks.low), marks.resume, number),
                 )
         self._known.kept()
         return page.saved
+
+    @staticmethod
+    def _number(db: sqlite3.Connection, account: str) -> int:
+        row = db.execute("SELECT id FROM account WHERE name = ?", (account,)).fetchone()
+        if row is None:
+            raise StoreError(f"The account {account} is not open in this database.")
+        return row[0]
 
     # -- one call -----------------------------------------------------------------------------------------------
 
@@ -593,18 +627,92 @@ class SQLiteStore(Store):
             query = query.with_forms(functools.partial(forms_of, db))
             return occurrences_of(db, self._totals, query, which, speaker and Speaker(speaker))
 
+    # -- erasing ------------------------------------------------------------------------------------------------
+
+    def compare(
+        self, account: str, since: datetime, until: datetime, listed: Collection[str], now: datetime
+    ) -> Compared:
+        """See `Store.compare`."""
+        with self._transaction() as db:
+            number = self._number(db, account)
+            compared, gone = compare(db, number, since, until, listed, now)
+            erase(db, number, gone)
+        return compared
+
+    def erase(self, account: str, vendor_call_ids: Collection[str]) -> int:
+        """See `Store.erase`."""
+        with self._transaction() as db:
+            return erase(db, self._number(db, account), [one for one in vendor_call_ids if encodable(one)])
+
+    def bury(self, account: str, tombstones: Sequence[Tombstone]) -> None:
+        """See `Store.bury`."""
+        with self._transaction() as db:
+            bury(db, self._number(db, account), tombstones)
+
+    def tombstones(self, account: str) -> list[Tombstone]:
+        """See `Store.tombstones`."""
+        with self._reading() as db:
+            return tombstones_of(db, self._number(db, account))
+
+    def uncompacted(self) -> int:
+        """See `Store.uncompacted`."""
+        with self._reading() as db:
+            return int(settings(db)["erased"])
+
+    def compact(self, *, thorough: bool, going_on: Callable[[], bool] = lambda: True) -> bool:
+        """See `Store.compact`."""
+        counted = self.uncompacted()
+        for suffix in ("_old", "_next", ""):
+            more = first = True
+            while more:
+                if not going_on():
+                    return False
+                begun = time.monotonic()
+                with self._transaction() as db:
+                    more = merge_step(db, suffix, first=first)
+                first = False
+                time.sleep(min(MOST_PAUSE_SECONDS, time.monotonic() - begun))
+        with _told(self._path), self._writing, self._connection() as db:
+            if thorough:
+                db.execute("VACUUM")
+            [busy, *_] = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            return False
+        with self._transaction() as db:
+            db.execute("UPDATE setting SET value = max(0, value - ?) WHERE name = 'erased'", (counted,))
+        return True
+
+    def audit(self, entries: Sequence[Audited]) -> None:
+        """See `Store.audit`. Triggers keep the entries as they are."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT INTO audit(at_ms, principal, asked, outcome, call_ids, found) VALUES(?, ?, ?, ?, ?, ?)",
+                [
+                    (to_ms(one.at), one.principal, one.asked, one.outcome, "\n".join(one.call_ids), one.found)
+                    for one in entries
+                ],
+            )
+
+    def audited(self, since: datetime | None = None, limit: int = 100) -> list[Audited]:
+        """See `Store.audited`."""
+        with self._reading() as db:
+            found = db.execute(
+                """SELECT at_ms, principal, asked, outcome, call_ids, found FROM audit
+                   WHERE at_ms >= ? ORDER BY id DESC LIMIT ?""",
+                (to_ms(since) or 0, limit),
+            )
+            return [audited_of(row) for row in found]
+
     # -- several processes, other versions, other engines -------------------------------------------------------
 
     def lead(self, account: str) -> bool:
         """See `Store.lead`. The lock is a small file of the account's own beside the database."""
         with self._reading() as db:
-            number = db.execute("SELECT id FROM account WHERE name = ?", (account,)).fetchone()
-        if number is None:
-            raise StoreError(f"The account {account} is not open in this database.")
+            number = self._number(db, account)
         with self._lending:
             if self._closed:
                 raise StoreError("The database is closed: the server is stopping. Start it again.")
-            lock = self._path.with_name(f"{self._path.name}-lead-{number[0]}")
+            lock = self._path.with_name(f"{self._path.name}-lead-{number}")
             return self._leading.setdefault(account, _Alone(lock)).hold()
 
     def resign(self, account: str) -> None:
