@@ -23,7 +23,7 @@ import pytest
 
 from call_logs.errors import StoreError
 from call_logs.model import Action, ActionKind, Call, Direction, Speaker, Status, Turn
-from call_logs.store import Filter, Store, open_store, words
+from call_logs.store import Audited, Filter, Store, Unreadable, open_store, words
 from call_logs.store import _sqlite_index as index
 from call_logs.store import sqlite as engine
 from call_logs.store.query import parse
@@ -791,3 +791,73 @@ def test_processes_that_begin_on_the_same_new_file_and_write_at_once_lose_nothin
     with closing[Store](SQLiteStore(path)) as store:
         assert store.list_calls(ALL).total == 4 * 8 * 10
     sound(path)
+
+
+# What erasing leaves
+
+
+def whispered(n: int, *, version: int = 0) -> Call:
+    """A call whose words are its own, in what was said, its summary, its numbers and its names."""
+    said = f"zq{n}secret whispered v{version}zq{n} and it was about money and an appointment"
+    turns = tuple(Turn(n=at, speaker=Speaker.CUSTOMER, text=f"{said} number {at}") for at in range(1, 30))
+    return call(n).model_copy(
+        update={
+            "vendor_call_id": f"zq{n}secret-id",
+            "turns": turns,
+            "summary": f"zq{n}secret summed up",
+            "from_number": f"+1206555{n:04}",
+            "end_reason": f"zq{n}secret reason",
+            "actions": (Action(kind=ActionKind.CUSTOM, vendor_kind="custom", name=f"zq{n}secret action"),),
+        }
+    )
+
+
+def left_in(folder: Path, *words: str) -> dict[str, list[str]]:
+    """Which of the words each file still holds, in any place."""
+    return {
+        file.name: held
+        for file in folder.iterdir()
+        if (held := [word for word in words if word.encode() in file.read_bytes()])
+    }
+
+
+def test_nothing_of_an_erased_call_is_left_in_any_file(store: SQLiteStore, path: Path) -> None:
+    for first in range(0, 300, 50):
+        store.save_page("acme", [whispered(n) for n in range(first, first + 50)])
+    store.save_page(
+        "acme", [whispered(n, version=1) for n in range(100, 120)], unreadable=[Unreadable("zq100secret-id", ())]
+    )
+    gone = range(100, 200)
+    secrets = [f"zq{n}secret" for n in gone] + [f"v1zq{n}" for n in gone] + [f"206555{n:04}" for n in gone]
+    assert left_in(path.parent, *secrets)
+    store.erase("acme", [f"zq{n}secret-id" for n in gone])
+    assert store.compact(thorough=False)
+    assert left_in(path.parent, *secrets) == {}
+    assert left_in(path.parent, "zq99secret"), "what was not erased can be found this way"
+    sound(path)
+
+
+def test_a_reader_that_does_not_end_keeps_the_journal_and_the_promise_is_not_made(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.1)
+    store.save_page("acme", [whispered(1)])
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM call").fetchall()
+        store.erase("acme", ["zq1secret-id"])
+        assert not store.compact(thorough=True)
+        assert store.uncompacted() == 1
+    store.close()
+    with closing(SQLiteStore(path)) as again:
+        assert again.compact(thorough=False)
+        assert again.uncompacted() == 0
+    assert left_in(path.parent, "zq1secret") == {}
+
+
+def test_audit_entries_cannot_be_changed_or_taken_away(store: SQLiteStore, path: Path) -> None:
+    store.audit([Audited(NOW, "local", "get_call", "ok", ("acme/1",), None)])
+    with closing(sqlite3.connect(path)) as db:
+        for statement in ("DELETE FROM audit", "UPDATE audit SET principal = 'nobody'"):
+            with pytest.raises(sqlite3.IntegrityError, match="stay"):
+                db.execute(statement)

@@ -486,7 +486,8 @@ class Store(ABC):
     def compact(self, *, thorough: bool, going_on: Callable[[], bool] = lambda: True) -> bool:
         """Overwrite what erased calls left in the database's files. False where that was not possible yet.
 
-        Works in steps that let others write; with `thorough` every file is written anew, which keeps them waiting.
+        Writers wait while a file is written anew, some seconds for 100,000 calls. A database server's tables are only with
+        `thorough`, since there readers wait as well; else the server overwrites their bytes by and by.
         """
 
     @abstractmethod

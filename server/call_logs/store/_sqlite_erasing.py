@@ -1,8 +1,8 @@
 """Erasing calls from SQLite's tables and files, and keeping out what may not come back.
 
 Deleting is not enough: the index keeps a deleted call's words until its segments are merged, and a file its bytes until
-they are overwritten. So freed bytes are overwritten at once (`secure_delete`), `compact` merges the index into one segment
-and empties the journal, and, where it must be thorough, writes the whole file anew.
+they are overwritten. So freed bytes are overwritten at once (`secure_delete`), and `compact` merges the index into one
+segment, writes the file anew and empties the journal.
 """
 
 import sqlite3
