@@ -215,9 +215,9 @@ async def test_the_first_pass_brings_every_call_exactly_once_newest_first(vendor
     saved: list[list[str]] = []
     save = store.save_page
 
-    def recorded(account: str, calls: Sequence[Call], *rest: Any) -> Any:
+    def recorded(account: str, calls: Sequence[Call], *rest: Any, **more: Any) -> Any:
         saved.append([call.vendor_call_id for call in calls])
-        return save(account, calls, *rest)
+        return save(account, calls, *rest, **more)
 
     store.save_page = recorded  # type: ignore[method-assign] - looks on
     (health,) = await one_pass(store, vendor.account())
@@ -392,10 +392,10 @@ async def test_a_vendor_that_ignores_dates_never_takes_the_low_mark_back(store: 
     lows: list[datetime | None] = []
     save = store.save_page
 
-    def recorded(account: str, calls: Any, marks: Marks | None = None, *rest: Any) -> Any:
+    def recorded(account: str, calls: Any, marks: Marks | None = None, *rest: Any, **more: Any) -> Any:
         if marks is not None:
             lows.append(marks.low)
-        return save(account, calls, marks, *rest)
+        return save(account, calls, marks, *rest, **more)
 
     with Vendor(rows).serving(ignore_dates=True) as vendor:
         await one_pass(store, vendor.account(), history=timedelta(days=30))
@@ -512,10 +512,10 @@ async def test_calls_that_arrived_while_a_pass_was_cut_off_never_take_its_low_ma
         lows: list[datetime] = []
         save = store.save_page
 
-        def recorded(account: str, calls: Any, marks: Marks | None = None, *rest: Any) -> Any:
+        def recorded(account: str, calls: Any, marks: Marks | None = None, *rest: Any, **more: Any) -> Any:
             if marks is not None and marks.low is not None:
                 lows.append(marks.low)
-            return save(account, calls, marks, *rest)
+            return save(account, calls, marks, *rest, **more)
 
         store.save_page = recorded  # type: ignore[method-assign] - looks on
         await one_pass(store, vendor.account())
@@ -671,7 +671,7 @@ async def test_a_store_that_fails_within_a_pass_fails_the_pass_and_not_the_serve
 ) -> None:
     save, note = store.save_page, store.note
 
-    def full(*_: Any) -> Any:
+    def full(*_: Any, **__: Any) -> Any:
         raise StoreError("The disk is full. Free some space.")
 
     def broken(*_: Any) -> Any:
@@ -884,11 +884,11 @@ class Gate:
         self.saved = 0
         save = store.save_page
 
-        def held(*given: Any) -> Any:
+        def held(*given: Any, **more: Any) -> Any:
             if self.saved >= holds_after:
                 assert self.opened.wait(20)
             self.saved += 1
-            return save(*given)
+            return save(*given, **more)
 
         monkeypatch.setattr(store, "save_page", held)
 

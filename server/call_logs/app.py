@@ -70,6 +70,7 @@ def build_server(config: Config, store: Store | None = None, now: Callable[[], d
         max_age=config.max_age,
         wait=config.wait,
         masking=config.masking,
+        retention=config.retention,
         now=now,
     )
     app = App(held, sync, config.zone, now)

@@ -71,6 +71,7 @@ class Options(BaseSettings):
     config: Path | None = Field(default=None, description="the TOML file with accounts")
     timezone: Zone | None = Field(default=None, description="IANA zone of days and shown times; default: this system's")
     history: Duration = Field(default=timedelta(days=90), description="how far back calls are read")
+    retention: Duration | None = Field(default=None, description="calls older than this are erased; default: none is")
     max_age: Duration = Field(default=timedelta(seconds=60), description="older answers are refreshed first")
     wait: Duration = Field(default=timedelta(seconds=3), description="how long an answer waits for that")
     mask: Masking = Field(default=Masking.CARDS, description="what is masked in speech: cards, digits or off")
@@ -115,6 +116,7 @@ class Config:
     wait: float
     masking: Masking
     database_read: str | None = field(default=None, repr=False)
+    retention: timedelta | None = None
 
 
 def load(
@@ -150,6 +152,7 @@ def load(
         max_age=options.max_age.total_seconds(),
         wait=options.wait.total_seconds(),
         masking=options.mask,
+        retention=options.retention,
     )
 
 

@@ -7,7 +7,10 @@ process resumes. A question waits a bounded time for the pass that covers its wi
 store; the pass goes on. One account's failure touches no other account.
 
 Of several processes on one store, one at a time reads an account; the others wait for it, answer from the store
-meanwhile, and take what it read as their own.
+meanwhile, and take what it read as their own. An account that rests after failures rests for all of them.
+
+A call that the vendor says was deleted, or that two complete readings miss, is erased here too. Beside the passes, `tend`
+erases what is older than the retention, and now and then reads the whole list once more for such calls.
 """
 
 import contextlib
@@ -34,7 +37,7 @@ from call_logs.errors import (
 from call_logs.model import Call
 from call_logs.prepared import prepared
 from call_logs.providers import Account, AnyProvider, Page
-from call_logs.store import Marks, Store, Unsettled
+from call_logs.store import AccountRow, Filter, Marks, Saved, Store, Unsettled
 from call_logs.text import Masking
 
 LOOKBACK = timedelta(hours=2)
@@ -53,6 +56,29 @@ TROUBLED_WAIT = 1.0
 PARKED_SECONDS = 900.0
 REST_SECONDS = 60.0
 FAILURES_BEFORE_REST = 5
+
+LONGEST_REST = 300.0
+"""Seconds that another process's failure lets an account rest at most: its clock may be wrong."""
+
+TEND_SECONDS = 3600.0
+"""How often what is older than the retention is erased, and the next two are looked after …"""
+
+FIRST_TEND_SECONDS = 30.0
+"""… and how soon after a start."""
+
+SWEEP_EVERY = timedelta(days=7)
+"""How often an account's whole list is read again, to hear of deletions further back than passes look."""
+
+COMPACT_EVERY = timedelta(days=1)
+"""How often what erased calls left in the database's files is overwritten."""
+
+NEW_IN_LIST = timedelta(hours=1)
+"""So much of a window's beginning is not compared: a vendor's list may go by another clock of the call."""
+
+SLICE = 2_000
+"""Calls that a reading of the whole list compares at a time, or a few more."""
+
+_ERASED_AT_ONCE = 200
 
 FOLLOW_SECONDS = 0.5
 """How often a process looks whether the one that reads an account is done, or gone."""
@@ -80,6 +106,32 @@ class Health:
     covered: bool
 
 
+class _Listing:
+    """The ids that a reading of the vendor's list has shown, of calls that began before what was compared already."""
+
+    def __init__(self) -> None:
+        self.complete = True
+        self._began: dict[str, datetime | None] = {}
+
+    @property
+    def ids(self) -> set[str]:
+        """The ids shown."""
+        return set(self._began)
+
+    def add(self, page: Page) -> None:
+        """Note a page's calls. One without an id that can be read could be any: then nothing is known to be missing."""
+        self._began |= {call.vendor_call_id: call.started_at for call in page.calls}
+        for vendor_call_id in (*page.unchanged, *page.deleted):
+            self._began.setdefault(vendor_call_id, None)
+        for record in page.unreadable:
+            self.complete = self.complete and record.vendor_call_id is not None
+            self._began.setdefault(record.vendor_call_id or "", None)
+
+    def forget(self, since: datetime) -> None:
+        """Forget calls that began at or after the moment."""
+        self._began = {name: moment for name, moment in self._began.items() if moment is None or moment < since}
+
+
 class _Line:
     """One account's passes: at most one at a time."""
 
@@ -102,8 +154,12 @@ class _Line:
         self.deep_at: float | None = None
         self.failures = 0
         self.idle_until = 0.0
+        self.rests_until: datetime | None = None
         self.detailed: set[str] = set()
         self.foreign = False
+        self.always = False
+        self.leads = 0
+        self.sweeping = False
 
     def move(self) -> None:
         """Wake whoever waits for this account."""
@@ -123,12 +179,17 @@ class Sync:
         max_age: float = 60.0,
         wait: float = 3.0,
         masking: Masking = Masking.CARDS,
+        retention: timedelta | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`history`: how far back to read. `max_age`, `wait`: seconds, as in the settings of these names."""
+        """`history`: how far back to read. `max_age`, `wait`: seconds, as in the settings of these names.
+
+        `retention`: older calls are neither kept nor read; None keeps them.
+        """
         self._lines = {account.name: _Line(account) for account in accounts}
         self._store = store
-        self._history = history
+        self._retention = retention
+        self._history = min(history, retention or history)
         self._max_age = max_age
         self._wait = wait
         self._masking = masking
@@ -163,6 +224,7 @@ class Sync:
                 if first_pass_after is not None:
                     tasks.start_soon(self._begin, first_pass_after)
                     tasks.start_soon(self._index)
+                    tasks.start_soon(self._tending)
                 try:
                     yield
                 except Exception as error:  # noqa: BLE001 - raised again below, out of the task group's wrapping
@@ -183,6 +245,12 @@ class Sync:
         await anyio.sleep(after)
         for name in self.names:
             self.start(name)
+
+    async def _tending(self) -> None:
+        await anyio.sleep(FIRST_TEND_SECONDS)
+        while True:
+            await self.tend()
+            await anyio.sleep(TEND_SECONDS)
 
     async def _index(self) -> None:
         """Build the index of this version's words, where the one held is another version's; that one answers meanwhile."""
@@ -210,9 +278,21 @@ class Sync:
         line.provider.settled = functools.partial(self._settled, line)
         line.marks, line.last_synced_at = held.marks, held.last_synced_at
         age = (self._now() - held.last_synced_at).total_seconds() if held.last_synced_at else -1.0
+        self._rest(line, held)
         if held.state == "ok" and 0 <= age < self._max_age:
             # Another process (hosts often start two), or this one a moment ago, has just read it.
             line.state, line.finished = "ok", time.monotonic() - age
+
+    def _rest(self, line: _Line, held: AccountRow) -> bool:
+        """Let the account rest as long as another process wants that has last read it. Whether it does."""
+        if held.state != "down" or held.rests_until is None or _same(held.rests_until, line.rests_until):
+            return False
+        left = (held.rests_until - self._now()).total_seconds()
+        if left <= 0:
+            return False
+        line.idle_until = max(line.idle_until, time.monotonic() + min(left, LONGEST_REST))
+        line.state, line.problem, line.next_step = held.state, held.problem, held.next_step
+        return True
 
     async def _settled(self, line: _Line, vendor_call_ids: Sequence[str]) -> set[str]:
         """`Provider.settled` for this account: calls that are over, but for those due to be read again."""
@@ -249,6 +329,7 @@ class Sync:
             return
         due = line.finished is None or time.monotonic() - line.finished >= self._max_age
         if always or (due and time.monotonic() >= line.idle_until):
+            line.always = always
             line.running, line.reached, line.seen_at, line.read = True, None, None, 0
             line.adopts_since = self._now() - timedelta(seconds=0.0 if always else self._max_age)
             if line.last_synced_at is not None:  # this process's own; the store keeps milliseconds
@@ -332,16 +413,22 @@ class Sync:
                 line, "failed", f"{line.account.name} could not be read: an internal error.", "Report it with the log."
             )
         finally:
-            with anyio.CancelScope(shield=True), contextlib.suppress(StoreError):
-                await anyio.to_thread.run_sync(self._store.resign, line.account.name)
+            await self._resign(line)
 
     async def _lead(self, line: _Line) -> bool:
         """Wait until this process may read the account. False where another one has done so meanwhile: that counts."""
+        line.leads += 1
         while not await anyio.to_thread.run_sync(self._store.lead, line.account.name):
             if await self._follow(line):
                 return False
             await anyio.sleep(FOLLOW_SECONDS)
         return not await self._follow(line)
+
+    async def _resign(self, line: _Line) -> None:
+        line.leads -= 1
+        if not line.leads:
+            with anyio.CancelScope(shield=True), contextlib.suppress(StoreError):
+                await anyio.to_thread.run_sync(self._store.resign, line.account.name)
 
     async def _follow(self, line: _Line) -> bool:
         """Take over how far the account has been read. True where another process has done what this pass is for."""
@@ -350,6 +437,8 @@ class Sync:
         if held.state == "ok" and held.last_synced_at is not None and held.last_synced_at > line.adopts_since:
             line.last_synced_at, line.state, line.problem, line.next_step = held.last_synced_at, "ok", None, None
             line.failures, line.idle_until = 0, 0.0
+            line.running, line.finished = False, time.monotonic()
+        elif not line.always and self._rest(line, held):
             line.running, line.finished = False, time.monotonic()
         line.move()
         return not line.running
@@ -363,7 +452,11 @@ class Sync:
         line.state, line.problem, line.next_step = state, problem, next_step
         line.running, line.finished = False, time.monotonic()
         try:
-            note = functools.partial(self._store.note, line.account.name, state, problem, next_step, line.seen_at)
+            rest = line.idle_until - time.monotonic()
+            line.rests_until = self._now() + timedelta(seconds=rest) if state == "down" and rest > 0 else None
+            note = functools.partial(
+                self._store.note, line.account.name, state, problem, next_step, line.seen_at, line.rests_until
+            )
             await anyio.to_thread.run_sync(note)
         except Exception:  # noqa: BLE001 - nor may this end the server; what is noted is for the next start only
             _log.warning("how the pass over %s ended could not be kept", line.account.name, exc_info=True)
@@ -388,13 +481,16 @@ class Sync:
         since = min(line.marks.high - behind, await self._oldest_due(line)) if line.marks.high else low
         since = max(since, low)
         high = line.marks.high
+        listing, until = _Listing(), self._now()
         async for page in line.provider.calls(since):
             high = self._latest(high, page)
+            listing.add(page)
             await self._keep(line, page, None)
             line.reached = page.reached
             line.move()
         if deep:
             line.deep_at = time.monotonic()
+            await self._compare(line, since + NEW_IN_LIST, until, listing)
         await self._keep(line, Page(()), replace(line.marks, high=high))
         line.reached = line.marks.low
         line.move()
@@ -433,15 +529,34 @@ class Sync:
             line.deep_at = time.monotonic()
         return True
 
-    async def _keep(self, line: _Line, page: Page, marks: Marks | None) -> None:
-        def kept() -> None:
-            calls = [prepared(call, self._masking) for call in page.calls]
-            self._store.save_page(line.account.name, calls, marks, page.unreadable)
+    async def _keep(self, line: _Line, page: Page, marks: Marks | None, *, listed: bool = True) -> Saved:
+        oldest = self._now() - self._retention if self._retention is not None else None
 
-        await anyio.to_thread.run_sync(kept)
+        def kept() -> Saved:
+            calls = [
+                prepared(call, self._masking) for call in page.calls if oldest is None or call.started_at >= oldest
+            ]
+            name = line.account.name
+            return self._store.save_page(name, calls, marks, page.unreadable, deleted=page.deleted, listed=listed)
+
+        saved = await anyio.to_thread.run_sync(kept)
         line.read += len(page.calls)
         if marks is not None:
             line.marks = marks
+        if saved.erased:
+            _log.warning("%s: erased %d calls that the vendor deleted", line.account.name, saved.erased)
+        return saved
+
+    async def _compare(self, line: _Line, since: datetime, until: datetime, listing: _Listing) -> None:
+        """Compare the calls held of a window with what a complete reading has listed of it."""
+        if not listing.complete or since >= until:
+            return
+        name, ids = line.account.name, listing.ids
+        compared = await anyio.to_thread.run_sync(self._store.compare, name, since, until, ids, self._now())
+        if compared.erased:
+            _log.warning("%s: erased %d calls that the vendor lists no more", name, compared.erased)
+        if compared.kept:
+            _log.warning("%s: kept %d calls although the vendor lists them no more", name, compared.kept)
 
     def _latest(self, high: datetime | None, page: Page) -> datetime | None:
         """The newest call's start; never in the future, or one wrong date would hide all calls until then."""
@@ -487,12 +602,113 @@ class Sync:
             raise CallNotFound(
                 f"No call {name}/{vendor_call_id} is known. Use list_calls or search_transcripts to find its id."
             )
-        await self._keep(line, Page((found,)), None)
+        saved = await self._keep(line, Page((found,)), None, listed=False)
+        if saved.refused:
+            raise CallNotFound(f"The call {name}/{vendor_call_id} was erased here (purge) and is not read again.")
+
+    # -- what goes -----------------------------------------------------------------------------------------------
+
+    async def tend(self) -> None:
+        """Erase what is older than the retention, read whole lists again where that is due, and compact the store.
+
+        What fails is told in the log, and done the next time.
+        """
+        try:
+            await self._expire()
+            for line in self._lines.values():
+                if line.state == "ok" and not line.running:
+                    await self._sweep_when_due(line)
+            await self._compact()
+        except CallLogsError as error:
+            _log.warning("old calls were not seen to: %s", error)
+
+    async def _expire(self) -> None:
+        """Of every account that the store holds, also of those that are configured no more."""
+        if self._retention is None:
+            return
+        oldest = self._now() - self._retention
+
+        def erase(name: str) -> int:
+            which = Filter((name,), until=oldest, include_tests=True, include_legs=True)
+            rows = self._store.list_calls(which, sort="oldest", limit=_ERASED_AT_ONCE).rows
+            # The store's windows go by the second.
+            old = [row.vendor_call_id for row in rows if row.started_at < oldest]
+            return self._store.erase(name, old) if old else 0
+
+        for account in await anyio.to_thread.run_sync(self._store.opened):
+            while await anyio.to_thread.run_sync(erase, account.name):
+                pass
+
+    async def _sweep_when_due(self, line: _Line) -> None:
+        """Read the account's whole list again, where that was not done for `SWEEP_EVERY`."""
+        note, now = f"swept {line.account.name}", self._now()
+        floor = now - self._history
+        if line.provider is None or line.sweeping or line.state != "ok" or line.marks.low is None:
+            return
+        if line.marks.low > floor + NEW_IN_LIST:
+            return  # it has not been read for the first time
+        swept = await anyio.to_thread.run_sync(self._store.remembered, note)
+        if swept is None:
+            await anyio.to_thread.run_sync(self._store.remember, note, now.isoformat())
+        elif datetime.fromisoformat(swept) + SWEEP_EVERY <= now:
+            line.sweeping = True
+            try:
+                if await self._lead_a_sweep(line):
+                    await self._sweep(line, floor)
+                    await anyio.to_thread.run_sync(self._store.remember, note, now.isoformat())
+            except ProviderError as error:
+                _log.warning("%s: the list was not read to its end: %s", line.account.name, error)
+            finally:
+                line.sweeping = False
+                await self._resign(line)
+
+    async def _lead_a_sweep(self, line: _Line) -> bool:
+        line.leads += 1
+        return await anyio.to_thread.run_sync(self._store.lead, line.account.name)
+
+    async def _sweep(self, line: _Line, floor: datetime) -> None:
+        """Compare slice by slice: what has been listed for good is compared, and forgotten."""
+        assert line.provider is not None  # noqa: S101 - `_sweep_when_due` asked
+        listing, until = _Listing(), self._now()
+        behind = 0
+        async with contextlib.aclosing(line.provider.calls(floor)) as pages:
+            async for page in pages:
+                listing.add(page)
+                await self._keep(line, page, None)
+                behind += len(page.calls) + len(page.unchanged)
+                if page.reached is not None and behind >= SLICE:
+                    since = page.reached + NEW_IN_LIST
+                    await self._compare(line, since, until, listing)
+                    # A call may be held with another start than it is listed with.
+                    listing.forget(since + timedelta(days=1))
+                    until, behind = min(since, until), 0
+        await self._compare(line, floor + NEW_IN_LIST, until, listing)
+
+    async def _compact(self) -> None:
+        """Overwrite what erased calls left, once a day."""
+        note, now = "compacted", self._now()
+        last = await anyio.to_thread.run_sync(self._store.remembered, note)
+        if last is not None and datetime.fromisoformat(last) + COMPACT_EVERY > now:
+            return
+        if await anyio.to_thread.run_sync(self._store.uncompacted):
+            going_on = True
+            try:
+                compact = functools.partial(self._store.compact, thorough=False, going_on=lambda: going_on)
+                done = await anyio.to_thread.run_sync(compact, abandon_on_cancel=True)
+            finally:
+                going_on = False
+            if done:
+                await anyio.to_thread.run_sync(self._store.remember, note, now.isoformat())
 
 
 def _troubled(line: _Line) -> bool:
     """Whether what the vendor was last asked failed: right now, or at the end of the pass before."""
     return line.provider is not None and line.provider.trouble is not None
+
+
+def _same(one: datetime, other: datetime | None) -> bool:
+    """Whether these are one moment; the store keeps milliseconds."""
+    return other is not None and abs(one - other) < timedelta(milliseconds=1)
 
 
 def _told(line: _Line) -> bool:

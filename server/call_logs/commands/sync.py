@@ -36,7 +36,7 @@ def sync_accounts(config: Config, account: str | None, *, as_json: bool) -> int:
 
 async def _passes(config: Config, names: list[str], as_json: bool) -> tuple[list[Health], dict[str, int]]:
     store = open_store(config.database, config.database_read)
-    sync = Sync(config.accounts, store, history=config.history, masking=config.masking)
+    sync = Sync(config.accounts, store, history=config.history, masking=config.masking, retention=config.retention)
     console = Console(stderr=True, quiet=as_json)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
     try:
@@ -55,6 +55,7 @@ async def _passes(config: Config, names: list[str], as_json: bool) -> tuple[list
                 async with anyio.create_task_group() as group:
                     for name in names:
                         group.start_soon(one, name)
+            await sync.tend()
             return [sync.health(name) for name in names], {row.name: row.calls for row in store.accounts(names)}
     finally:
         store.close()

@@ -165,12 +165,16 @@ class Page:
 
     `reached`: every call that began at or after it has been listed by now; None where the order does not tell.
     `resume`: where a later reading may go on instead of starting over (opaque). `unreadable`: records left out.
+    `unchanged`: ids of calls that are listed too and left out of `calls`, since they are held and final. `deleted`: ids of
+    which the vendor says that they were deleted.
     """
 
     calls: tuple[Call, ...]
     reached: datetime | None = None
     resume: str | None = None
     unreadable: tuple[Unreadable, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
 
 
 S = TypeVar("S", bound=Settings)

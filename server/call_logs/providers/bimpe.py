@@ -293,15 +293,16 @@ class Bimpe(Provider[BimpeSettings]):
             more = moved or (not met.past(since) and answer.goes_on(len(answer.rows), met.fresh))
             *portions, last = _portions([log for log in new if reading.wants(log)])
             for portion in portions:
-                calls = await self._completed(agent_id, portion)
-                yield Page(calls, met.reached(until, portion[-1].created_on), str(page))
-            calls = await self._completed(agent_id, last)
+                calls, unchanged = await self._completed(agent_id, portion)
+                yield Page(calls, met.reached(until, portion[-1].created_on), str(page), unchanged=unchanged)
+            calls, unchanged = await self._completed(agent_id, last)
             page = max(1, page - 1) if moved else page + 1
             yield Page(
                 calls,
                 reached=met.reached(until) if more else since,
                 resume=str(page) if more else None,
                 unreadable=tuple(unreadable),
+                unchanged=unchanged,
             )
 
     def _is_gone(self, agent_id: str, error: Rejected, reading: _Reading) -> bool:
@@ -312,8 +313,10 @@ class Bimpe(Provider[BimpeSettings]):
         self.api.trouble = None
         return len(reading.gone) < len(reading.agent_ids)
 
-    async def _completed(self, agent_id: str, logs: Sequence[_Log]) -> tuple[Call, ...]:
-        """The calls with their details, where they are finished. A settled one is left out: its row is the poorer.
+    async def _completed(self, agent_id: str, logs: Sequence[_Log]) -> tuple[tuple[Call, ...], tuple[str, ...]]:
+        """The calls with their details, where they are finished, and the ids of those left out.
+
+        A settled one is left out: its row is the poorer.
 
         Where a detail cannot be read, the row is all there is.
         """
@@ -334,9 +337,10 @@ class Bimpe(Provider[BimpeSettings]):
             _log.info("%s: the details of %d calls could not be read", self.account, len(unread))
         self._remember(agent_id, logs)
         name = await self._name(agent_id)
-        return tuple(
+        calls = tuple(
             to_call(details.get(log.id, log), self.account, agent_id, name) for log in logs if log.id not in settled
         )
+        return calls, tuple(log.id for log in logs if log.id in settled)
 
     async def _detail(self, agent_id: str, call_id: str) -> _Log:
         return (await self.api.get(CALL, _One, agent_id=agent_id, call_id=call_id)).log

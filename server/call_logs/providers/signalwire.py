@@ -292,13 +292,15 @@ class SignalWire(Provider[SignalWireSettings]):
             following = answer.following
             more = following is not None and not met.past(since)
             if answer.rows or not more:
-                kept = [log for log in new if log.discarded_at is None and _within(log.created_at, since, until)]
+                within = [log for log in new if _within(log.created_at, since, until)]
+                kept = [log for log in within if log.discarded_at is None]
                 reached = since if not more else met.reached(ends)
                 yield Page(
                     await joins.calls(kept, self.account),
                     reached=reached,
                     resume=reached.isoformat() if more and reached else None,
                     unreadable=tuple(unreadable),
+                    deleted=tuple(log.id for log in within if log.discarded_at is not None),
                 )
             if following is None or not more:
                 return
@@ -327,11 +329,11 @@ class SignalWire(Provider[SignalWireSettings]):
     async def _first_page(self, since: datetime, ends: datetime | None) -> _Logs:
         """Without dates where they are refused: the vendor has an error for dates beyond the history that it shows."""
         query: dict[str, str | int] = {"page_number": 0, "page_size": PAGE_SIZE}
-        dates = {"created_after": f"{(since - DAY).astimezone(UTC):%Y-%m-%d}"}
+        wanted = {"include_deleted": "true", "created_after": f"{(since - DAY).astimezone(UTC):%Y-%m-%d}"}
         if ends is not None:
-            dates["created_before"] = f"{(ends + DAY).astimezone(UTC):%Y-%m-%d}"
+            wanted["created_before"] = f"{(ends + DAY).astimezone(UTC):%Y-%m-%d}"
         try:
-            return await self.api.get(LOGS, _Logs, query | dates)
+            return await self.api.get(LOGS, _Logs, query | wanted)
         except Rejected as error:
             if error.http_status != HTTPStatus.UNPROCESSABLE_ENTITY:
                 raise

@@ -22,7 +22,8 @@ from call_logs.tools.answer import (
 
 
 class AccountPart(Part):
-    """One account. `gives` is what its vendor's API shows; `unreadable` are records that could not be read."""
+    """One account. `gives` is what its vendor's API shows; `unreadable` are records that could not be read, `vanished`
+    calls that the vendor lists no more."""
 
     account: str
     provider: str
@@ -34,6 +35,7 @@ class AccountPart(Part):
     with_transcript: int
     gives: list[str]
     unreadable: int | None = None
+    vanished: int | None = None
     problem: str | None = None
     next_step: str | None = None
 
@@ -111,6 +113,7 @@ def _part(app: App, name: str, row: AccountRow | None) -> AccountPart:
         with_transcript=row.with_transcript,
         gives=[feature for feature in FEATURES if feature in provider.gives],
         unreadable=row.unreadable or None,
+        vanished=row.vanished or None,
         problem=health.problem,
         next_step=health.next_step,
     )
@@ -122,6 +125,11 @@ def _line(part: AccountPart) -> str:
         held += f" from {part.oldest} to {part.newest}, {part.with_transcript} with transcript"
     problem = f" {part.problem} {part.next_step or ''}".rstrip() if part.problem else ""
     bad = f" {part.unreadable} records could not be read." if part.unreadable else ""
+    if part.vanished:
+        bad += (
+            f" The vendor lists {counted(part.vanished, 'call')} no more that it listed before; kept, since so many at once "
+            "are more likely its fault. If they were deleted: call-logs-mcp purge."
+        )
     read = f", last read {part.last_synced_at[:10]} {part.last_synced_at[11:16]}" if part.last_synced_at else ""
     return (
         f"- {part.account} ({part.provider}) {part.state}{read}: {held}; gives {', '.join(part.gives)}.{problem}{bad}"
