@@ -1,5 +1,6 @@
 """Vendor to store over real HTTP: nothing is lost, doubled or re-read in vain, whatever is cut off, late or down."""
 
+import itertools
 import json
 import socket
 import sqlite3
@@ -25,7 +26,7 @@ from call_logs.model import Action, ActionKind, Call, Speaker, Status, Turn
 from call_logs.providers import Account, Page, Provider, Settings
 from call_logs.providers.highlevel import HighLevel, HighLevelSettings
 from call_logs.sandbox import App, Message, Receive, Send, highlevel, serving
-from call_logs.store import Filter, Marks
+from call_logs.store import Filter, Marks, Tombstone
 from call_logs.store.query import parse
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.sync import FAILURES_BEFORE_REST, PARKED_SECONDS, REST_SECONDS, Sync, prepared
@@ -1309,3 +1310,211 @@ async def test_a_question_during_a_long_backfill_has_the_newest_calls_read_first
     assert vendor.pages[:3] == [1, 2, 1]  # not 3: the newest first
     assert set(vendor.pages) >= {1, 2, 3}
     assert Counter(kept(store)) == expected(vendor.rows)
+
+
+# What goes
+
+WEEK = timedelta(days=7)
+
+
+class Today:
+    """The wall clock of the passes, which a test moves."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+async def deep_passes(store: SQLiteStore, account: Account, *ahead: timedelta, **given: Any) -> list[str]:
+    """A start and a pass at each of these times from now; returns what is held then. The first pass of a start looks far
+    back."""
+    today = Today()
+    for moved in ahead:
+        today.ahead = moved
+        await one_pass(store, account, now=today, **given)
+    return kept(store)
+
+
+async def test_a_call_deleted_at_the_vendor_is_erased_by_the_second_pass_that_misses_it(store: SQLiteStore) -> None:
+    with Vendor(logs(*range(60))).serving() as vendor:
+        await one_pass(store, vendor.account())
+        gone = vendor.rows.pop(10)["id"]
+        assert gone in await deep_passes(store, vendor.account(), timedelta())
+        assert gone not in await deep_passes(store, vendor.account(), timedelta(hours=1))
+        assert Counter(kept(store)) == expected(vendor.rows)
+        vendor.rows.insert(10, log(10))
+        await deep_passes(store, vendor.account(), timedelta(hours=2))
+        assert Counter(kept(store)) == expected(vendor.rows), "a call that is listed again is kept again"
+
+
+async def test_calls_that_the_vendor_hides_for_one_pass_stay(store: SQLiteStore) -> None:
+    with Vendor(logs(*range(60))).serving() as vendor:
+        await one_pass(store, vendor.account())
+        every = list(vendor.rows)
+        for hours in range(1, 6):
+            vendor.rows[:] = every if hours % 2 else [row for row in every if row["id"] != "log00010"]
+            await deep_passes(store, vendor.account(), timedelta(hours=hours))
+        assert Counter(kept(store)) == expected(every)
+
+
+async def test_a_vendor_that_suddenly_lists_little_costs_nothing(store: SQLiteStore) -> None:
+    with Vendor(logs(*range(60))).serving() as vendor:
+        await one_pass(store, vendor.account())
+        every = list(vendor.rows)
+        for listed in (every[::2], every[:5], [], every[40:]):
+            vendor.rows[:] = listed
+            await deep_passes(store, vendor.account(), *(timedelta(hours=hours) for hours in (1, 2, 3)))
+        assert Counter(kept(store)) == expected(every)
+
+
+async def test_a_pass_that_is_cut_off_says_nothing_of_what_it_did_not_reach(store: SQLiteStore) -> None:
+    with Vendor([log(n, at=NOW - timedelta(minutes=10 * n + 1)) for n in range(160)]).serving() as vendor:
+        await one_pass(store, vendor.account())
+        every = list(vendor.rows)
+        vendor.fails = lambda path, query: 503 if path == LIST and int(query["page"]) > 1 else None
+        await deep_passes(store, vendor.account(), *(timedelta(hours=hours) for hours in range(4)))
+        assert Counter(kept(store)) == expected(every)
+
+
+async def test_a_record_without_an_id_could_be_any_call(store: SQLiteStore) -> None:
+    with Vendor(logs(*range(60))).serving() as vendor:
+        await one_pass(store, vendor.account())
+        vendor.rows[10] = log(10, id=None)
+        held = await deep_passes(store, vendor.account(), *(timedelta(hours=hours) for hours in range(3)))
+        assert "log00010" in held
+
+
+async def test_a_call_that_cannot_be_read_any_more_is_not_missing(store: SQLiteStore) -> None:
+    with Vendor(logs(*range(60))).serving() as vendor:
+        await one_pass(store, vendor.account())
+        vendor.rows[10] = log(10, createdAt="no time at all")
+        held = await deep_passes(store, vendor.account(), *(timedelta(hours=hours) for hours in range(3)))
+        assert "log00010" in held
+
+
+async def test_once_a_week_the_whole_list_is_compared(store: SQLiteStore) -> None:
+    with Vendor(logs(*range(300))).serving() as vendor:
+        account = vendor.account()
+        await one_pass(store, account)
+        today = Today()
+        old = vendor.rows.pop(250)["id"]
+
+        async def tended(*, ahead: timedelta) -> int:
+            """How many pages were asked for."""
+            today.ahead = ahead
+            await one_pass(store, account, now=today)
+            vendor.asked.clear()
+            async with running(syncing(store, account, now=today)) as sync:
+                await sync.tend()
+                await sync.tend()
+            return count_pages(vendor)
+
+        assert await tended(ahead=timedelta()) == 0, "what was just read for the first time"
+        assert await tended(ahead=timedelta(days=6)) == 0
+        assert await tended(ahead=WEEK + timedelta(hours=1)) >= 6
+        assert old in kept(store)
+        assert await tended(ahead=2 * WEEK) == 0
+        assert await tended(ahead=2 * WEEK + timedelta(hours=2)) >= 6
+        assert Counter(kept(store)) == expected(vendor.rows)
+
+
+async def test_the_whole_list_is_compared_slice_by_slice(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "SLICE", 60)
+    monkeypatch.setattr(passes, "SWEEP_EVERY", timedelta(hours=1))
+    windows: list[tuple[datetime, datetime]] = []
+    compare = store.compare
+
+    def seen(account: str, since: datetime, until: datetime, *rest: Any) -> Any:
+        windows.append((since, until))
+        return compare(account, since, until, *rest)
+
+    with Vendor(logs(*range(400))).serving() as vendor:
+        account = vendor.account()
+        await one_pass(store, account)
+        today = Today()
+        async with running(syncing(store, account, now=today)) as sync:
+            await sync.tend()
+            gone = {vendor.rows.pop(n)["id"] for n in (330, 220, 110)}
+            monkeypatch.setattr(store, "compare", seen)
+            for hours in (2, 4):
+                today.ahead = timedelta(hours=hours)
+                await sync.finish("acme")
+                windows.clear()
+                await sync.tend()
+                assert len(windows) >= 4
+                assert all(newer[0] == older[1] for newer, older in itertools.pairwise(windows)), "no gap, no overlap"
+        assert gone.isdisjoint(kept(store))
+        assert Counter(kept(store)) == expected(vendor.rows)
+
+
+async def test_calls_older_than_the_retention_are_neither_kept_nor_read(store: SQLiteStore) -> None:
+    with Vendor(logs(*range(130))).serving() as vendor:
+        await one_pass(store, vendor.account())
+        month = timedelta(days=5)
+        async with running(syncing(store, vendor.account(), retention=month)) as sync:
+            await sync.tend()
+            young = {row["id"] for row in vendor.rows if datetime.fromisoformat(row["createdAt"]) > NOW - month}
+            assert set(kept(store)) == young
+            assert store.uncompacted() == 0, "nor are their words left in the file"
+            await sync.finish("acme")
+            assert set(kept(store)) == young
+            await sync.tend()
+            assert set(kept(store)) == young
+
+
+async def test_retention_holds_for_accounts_that_are_configured_no_more(store: SQLiteStore) -> None:
+    with Vendor(logs(*range(130))).serving() as vendor:
+        await one_pass(store, vendor.account("left"))
+        async with running(syncing(store, vendor.account(), retention=timedelta(days=1))) as sync:
+            await sync.tend()
+        assert set(kept(store, "left")) == {row["id"] for row in vendor.rows[:10]}
+
+
+async def test_a_call_that_was_purged_is_not_read_again_by_its_id(vendor: Vendor, store: SQLiteStore) -> None:
+    account = vendor.account()
+    await one_pass(store, account)
+    store.bury("acme", [Tombstone.of_call("acme", "log00003")])
+    store.erase("acme", ["log00003"])
+    async with running(syncing(store, account)) as sync:
+        with pytest.raises(CallNotFound, match="erased here"):
+            await sync.fetch("acme", "log00003")
+        await sync.finish("acme")
+    assert "log00003" not in kept(store)
+
+
+async def test_an_account_that_rests_for_one_process_rests_for_its_twin(
+    vendor: Vendor, path: Path, store: SQLiteStore
+) -> None:
+    vendor.fails = lambda path, _query: 503 if path == LIST else None
+    account = vendor.account()
+    async with running(syncing(store, account, max_age=0.0)) as sync:
+        for _ in range(FAILURES_BEFORE_REST):
+            await sync.freshen(["acme"])
+            await until(lambda: sync.health("acme").state == "down")
+        asked = count_pages(vendor)
+        with closing(SQLiteStore(path)) as theirs:
+            async with running(syncing(theirs, account, max_age=0.0)) as twin:
+                assert twin.health("acme").state == "down"
+                assert twin.health("acme").problem == sync.health("acme").problem
+                await twin.freshen(["acme"])
+                assert count_pages(vendor) == asked
+                vendor.fails = lambda _path, _query: None
+                assert (await twin.finish("acme")).state == "ok", "who asks for a pass gets one"
+                await until(lambda: store.accounts(["acme"])[0].rests_until is None)
+
+
+async def test_a_clock_that_is_wrong_rests_no_account_for_long(
+    vendor: Vendor, store: SQLiteStore, clock: Clock
+) -> None:
+    account = vendor.account()
+    await one_pass(store, account)
+    store.note("acme", "down", "It is down.", "Wait.", rests_until=NOW + timedelta(days=1))
+    async with running(syncing(store, account, max_age=0.0)) as sync:
+        await sync.freshen(["acme"])
+        assert sync.health("acme").state == "down"
+        clock.ahead = passes.LONGEST_REST + 5
+        store.note("acme", "ok")
+        await sync.freshen(["acme"])
+        assert sync.health("acme").state == "ok"

@@ -450,7 +450,6 @@ class Sync:
         if state != line.state and (problem or line.state in ("down", "parked", "failed")):
             _log.warning("%s: %s", line.account.name, f"{problem} {next_step}" if problem else "answers again")
         line.state, line.problem, line.next_step = state, problem, next_step
-        line.running, line.finished = False, time.monotonic()
         try:
             rest = line.idle_until - time.monotonic()
             line.rests_until = self._now() + timedelta(seconds=rest) if state == "down" and rest > 0 else None
@@ -460,6 +459,8 @@ class Sync:
             await anyio.to_thread.run_sync(note)
         except Exception:  # noqa: BLE001 - nor may this end the server; what is noted is for the next start only
             _log.warning("how the pass over %s ended could not be kept", line.account.name, exc_info=True)
+        # Not before: who waits for the pass may end the process.
+        line.running, line.finished = False, time.monotonic()
         line.move()
 
     async def _pass(self, line: _Line) -> None:
