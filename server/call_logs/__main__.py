@@ -126,6 +126,38 @@ def migrate_(*, to: str, as_json: bool) -> None:
         sys.exit(migrate(config, to, as_json=as_json))
 
 
+@cli.command("purge")
+@click.option("--call", help="This call, with its legs: account/id.")
+@click.option("--phone", help="Calls from or to this number.")
+@click.option("--account", help="Calls of this account.")
+@click.option("--before", help="Calls that began before: 2026-01-31, last month, 90 days ago.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_json_option
+def purge_(
+    *, call: str | None, phone: str | None, account: str | None, before: str | None, yes: bool, as_json: bool
+) -> None:
+    """Erase calls from the database for good.
+
+    Those for which all the given conditions hold. No sync brings them back; at the vendor nothing is deleted.
+    """
+    from call_logs.commands.purge import Wanted, purge  # noqa: PLC0415 - only this command needs it
+
+    with _configured(demo=False) as config:
+        sys.exit(purge(config, Wanted(call, phone, account, before), yes=yes, as_json=as_json))
+
+
+@cli.command()
+@click.option("--since", help="Entries since: today, last week, 2026-01-31.")
+@click.option("--limit", default=100, show_default=True, help="How many at most.")
+@_json_option
+def audit(*, since: str | None, limit: int, as_json: bool) -> None:
+    """Show who was told of which calls, newest first. Nothing that was said is in it."""
+    from call_logs.commands.audit import show_audit  # noqa: PLC0415 - only this command needs it
+
+    with _configured(demo=False) as config:
+        sys.exit(show_audit(config, since, limit, as_json=as_json))
+
+
 @contextlib.contextmanager
 def _configured(*, demo: bool, own_accounts: bool = True, history: str | None = None) -> "Generator[Config]":
     """The configuration; with `demo` the sandbox runs and the store is a temporary one."""

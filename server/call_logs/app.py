@@ -17,6 +17,7 @@ from mcp.server.stdio import stdio_server
 from mcp.types import INVALID_PARAMS, Resource
 
 from call_logs import __version__, prompts, resources
+from call_logs.auditing import Audit
 from call_logs.config import Config
 from call_logs.store import Store, open_store
 from call_logs.sync import Sync
@@ -74,11 +75,12 @@ def build_server(config: Config, store: Store | None = None, now: Callable[[], d
         now=now,
     )
     app = App(held, sync, config.zone, now)
+    audit = Audit(held, now)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncGenerator[App]:
         try:
-            async with sync.running(first_pass_after=FIRST_PASS_AFTER_SECONDS):
+            async with audit.running(), sync.running(first_pass_after=FIRST_PASS_AFTER_SECONDS):
                 yield app
         finally:
             if store is None:
@@ -91,7 +93,7 @@ def build_server(config: Config, store: Store | None = None, now: Callable[[], d
         instructions=INSTRUCTIONS,
         version=__version__,
         lifespan=lifespan,
-        middleware=[encodable, InvalidParams(tool.name for tool in tools)],
+        middleware=[encodable, audit, InvalidParams(tool.name for tool in tools)],
         tools=tools,
         log_level="WARNING",
     )

@@ -32,6 +32,7 @@ def migrate(config: Config, target: str, *, as_json: bool) -> int:
         with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as bars:
             for account in accounts:
                 _begin_copying(there, account)
+                there.bury(account.name, source.tombstones(account.name))
             for account in accounts:
                 [row] = source.accounts([account.name])
                 task = bars.add_task(account.name, total=max(1, row.calls), said="")
