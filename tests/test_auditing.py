@@ -38,6 +38,12 @@ async def asking(config: Config) -> AsyncGenerator[Client]:
             yield client
 
 
+async def told_by(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The structured answer."""
+    answer: Any = (await client.call_tool(tool, arguments)).structured_content
+    return answer
+
+
 def trail(config: Config) -> list[Audited]:
     """Every entry, oldest first."""
     with closing(open_store(config.database)) as store:
@@ -46,9 +52,9 @@ def trail(config: Config) -> list[Audited]:
 
 async def test_each_answer_is_noted_with_the_calls_that_it_told_of(config: Config) -> None:
     async with asking(config) as client:
-        listed = (await client.call_tool("list_calls", {"limit": 5})).structured_content or {}
+        listed = await told_by(client, "list_calls", {"limit": 5})
         ids = tuple(row["id"] for row in listed["calls"])
-        found = (await client.call_tool("search_transcripts", {"query": "refund"})).structured_content or {}
+        found = await told_by(client, "search_transcripts", {"query": "refund"})
         await client.call_tool("get_call", {"call_id": ids[0]})
         await client.call_tool("count_calls", {"group_by": ["status"]})
     told = trail(config)
@@ -63,7 +69,7 @@ async def test_each_answer_is_noted_with_the_calls_that_it_told_of(config: Confi
 
 async def test_resources_and_prompts_are_noted(config: Config) -> None:
     async with asking(config) as client:
-        listed = (await client.call_tool("list_calls", {"limit": 1})).structured_content or {}
+        listed = await told_by(client, "list_calls", {"limit": 1})
         [resource, *_] = (await client.list_resources()).resources
         await client.read_resource(resource.uri)
         await client.get_prompt("review_call", {"call_id": listed["calls"][0]["id"]})
@@ -91,8 +97,7 @@ async def test_what_was_refused_is_noted_as_refused_and_not_what_was_written(con
 
 async def test_nothing_that_was_said_stands_in_the_trail(config: Config) -> None:
     async with asking(config) as client:
-        answer = await client.call_tool("search_transcripts", {"query": "refund"})
-        hits = (answer.structured_content or {})["hits"]
+        hits = (await told_by(client, "search_transcripts", {"query": "refund"}))["hits"]
     assert hits
     assert not any(hit["snippet"][:20] in repr(trail(config)) for hit in hits)
 
