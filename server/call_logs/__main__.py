@@ -3,27 +3,21 @@
 Nothing but JSON-RPC goes to stdout in `serve`; logs go to stderr.
 """
 
-import contextlib
 import gc
 import sys
-import tempfile
-from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from call_logs import logs
+from call_logs.commands.configured import configured as _configured
+from call_logs.commands.options import COMMANDS, account_option
+from call_logs.commands.options import demo_option as _demo_option
+from call_logs.commands.options import json_option as _json_option
 from call_logs.errors import CallLogsError, ConfigError
-
-if TYPE_CHECKING:
-    from call_logs.config import Config
 
 FAILED = 1
 WRONG_USAGE = 2
-
-_demo_option = click.option("--demo", is_flag=True, help="Add made-up accounts; nothing is written to your database.")
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,7 +63,7 @@ def demo(*, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--account", help="Only this account.")
+@account_option("Only this account.")
 @click.option("--history", help="How far back to read, such as 90d.")
 @_demo_option
 @_json_option
@@ -158,19 +152,8 @@ def audit(*, since: str | None, limit: int, as_json: bool) -> None:
         sys.exit(show_audit(config, since, limit, as_json=as_json))
 
 
-@contextlib.contextmanager
-def _configured(*, demo: bool, own_accounts: bool = True, history: str | None = None) -> "Generator[Config]":
-    """The configuration; with `demo` the sandbox runs and the store is a temporary one."""
-    from call_logs.config import load  # noqa: PLC0415 - `--help` needs no configuration
-
-    if not demo:
-        yield load(history=history)
-        return
-    from call_logs.sandbox import running  # noqa: PLC0415 - only the demo needs it
-
-    with running() as sandbox, tempfile.TemporaryDirectory(prefix="call-logs-demo-") as folder:
-        database = str(Path(folder) / "demo.db")
-        yield load(sandbox.accounts, own_accounts=own_accounts, database=database, history=history)
+for _command in COMMANDS:
+    cli.add_command(_command)
 
 
 def main() -> None:

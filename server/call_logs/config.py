@@ -1,14 +1,14 @@
 """Settings: the only module that reads the environment and the config file.
 
 An account comes from the environment (one a provider, in the vendor's own words, named like the provider) or from a
-table `[accounts.NAME]` of a TOML file. Errors name the variable or key, never what it held. An account that cannot be
+table `[accounts.NAME]` of a TOML file: the one that `CALL_LOGS_CONFIG` names, or the user's own where there is one. Errors name the variable or key, never what it held. An account that cannot be
 used is kept with its problem, so that it spoils no other; only what concerns the whole program stops it.
 """
 
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -131,11 +131,11 @@ def load(
     `sandbox` adds accounts, given as the file's tables; without `own_accounts` there are no others. `database` and
     `history` go before what is configured. Raises `ConfigError`.
     """
-    table = _file(_variable(f"{PREFIX}CONFIG"))
+    table = _file(config_file())
     options = _options({name: value for name, value in table.items() if name != "accounts"})
     accounts = _from_tables(sandbox or {}, "the sandbox")
     if own_accounts:
-        accounts = [*_from_environment(), *_from_tables(table.get("accounts", {}), "the config file"), *accounts]
+        accounts = [*from_environment(), *_from_tables(table.get("accounts", {}), "the config file"), *accounts]
     _refuse_doubles(accounts)
     hide_passwords(database or "", options.database, options.database_read)
     if options.database_read and not (is_address(options.database) and is_address(options.database_read)):
@@ -187,6 +187,54 @@ def default_database() -> Path:
     return Path(platformdirs.user_data_dir("call-logs-mcp", appauthor=False)) / "calls.db"
 
 
+def default_config() -> Path:
+    """The TOML file in the user's configuration directory of this system; read where it exists."""
+    import platformdirs  # noqa: PLC0415 - only where no file is named
+
+    return Path(platformdirs.user_config_dir("call-logs-mcp", appauthor=False)) / "config.toml"
+
+
+def config_file() -> Path | None:
+    """The TOML file that is read: the one that is named, or the default one where there is one."""
+    named = _variable(f"{PREFIX}CONFIG")
+    if named is not None:
+        return Path(named)
+    found = default_config()
+    return found if found.exists() else None
+
+
+def account_of(name: str, table: Mapping[str, Any]) -> Account:
+    """The account that a table `[accounts.NAME]` makes, perhaps with its problem. Raises `ConfigError`."""
+    [account] = _from_tables({name: table}, "the accounts")
+    return account
+
+
+def misspelt(names: Iterable[str] | None = None) -> dict[str, str | None]:
+    """Variables of ours that nothing reads, each with what may be meant; of this environment, or of these names."""
+    import difflib  # noqa: PLC0415 - only for who looks for a mistake
+
+    known = [form for name in variables() for form in (name, f"{name}_FILE")]
+    ours = tuple(f"{prefix}_" for prefix in (PREFIX.rstrip("_"), *(slug.upper() for slug in discover())))
+    read = _named_in_file() if names is None else frozenset[str]()
+    found: dict[str, str | None] = {}
+    for name in sorted(os.environ if names is None else names):
+        begins = name.upper().startswith(ours) or bool(difflib.get_close_matches(name.upper(), known, 1, 0.9))
+        if begins and name not in known and name not in read:
+            found[name] = next(iter(difflib.get_close_matches(name.upper(), known, 1, 0.6)), None)
+    return found
+
+
+def _named_in_file() -> frozenset[str]:
+    """The variables that the config file's accounts read: their names are the operator's."""
+    try:
+        accounts: dict[str, Any] = _file(config_file()).get("accounts", {})
+    except ConfigError:
+        return frozenset()
+    tables = [cast("dict[str, Any]", table) for table in accounts.values() if isinstance(table, dict)]
+    values = [cast("dict[str, Any]", value) for table in tables for value in table.values() if isinstance(value, dict)]
+    return frozenset(str(value["env"]) for value in values if "env" in value)
+
+
 def variables() -> dict[str, str]:
     """Every variable that is read, with what it is for. Documentation is checked against this."""
     found = {f"{PREFIX}{name.upper()}": option.description or "" for name, option in Options.model_fields.items()}
@@ -225,16 +273,16 @@ def _secret_file(path: str, name: str) -> str:
         raise ConfigError(f"The file that {name} names cannot be read ({type(error).__name__}).") from None
 
 
-def _file(path: str | None) -> dict[str, Any]:
+def _file(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        table = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8-sig"))
+        table = tomllib.loads(path.expanduser().read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         place = re.search(r" \(at (?:line \d+, column \d+|end of document)\)", str(error))
-        raise ConfigError(f"The file that {PREFIX}CONFIG names is not valid TOML{place[0] if place else ''}.") from None
+        raise ConfigError(f"{_called(path)} is not valid TOML{place[0] if place else ''}.") from None
     except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"The file that {PREFIX}CONFIG names cannot be read ({type(error).__name__}).") from None
+        raise ConfigError(f"{_called(path)} cannot be read ({type(error).__name__}).") from None
     if not isinstance(table.get("accounts", {}), dict):
         raise ConfigError("In the config file, accounts are tables: [accounts.NAME].")
     unknown = sorted(set(table) - {*Options.model_fields, "accounts"} | set(table) & {"config"})
@@ -244,6 +292,10 @@ def _file(path: str | None) -> dict[str, Any]:
             "and [accounts.NAME] tables."
         )
     return table
+
+
+def _called(path: Path) -> str:
+    return f"The config file {path}" if path == default_config() else f"The file that {PREFIX}CONFIG names"
 
 
 def _options(table: Mapping[str, Any]) -> Options:
@@ -256,7 +308,8 @@ def _options(table: Mapping[str, Any]) -> Options:
         ) from None
 
 
-def _from_environment() -> list[Account]:
+def from_environment() -> list[Account]:
+    """The accounts that this environment's variables make, one a provider at most."""
     accounts: list[Account] = []
     for slug, provider in discover().items():
         names = {name: _variable_of(slug, name) for name in provider.settings_type.model_fields}
@@ -319,7 +372,7 @@ def _resolved(value: Any, name: str) -> Any:
 def _account(name: str, provider: type[AnyProvider], given: Mapping[str, Any], names: Mapping[str, str]) -> Account:
     """The account, or the account with its problem where its settings cannot be used. No log will hold its secrets."""
     fields = provider.settings_type.model_fields
-    hide(*(str(value) for key, value in given.items() if key not in fields or _is_secret(fields[key])))
+    hide(*(str(value) for key, value in given.items() if key not in fields or is_secret(fields[key])))
     try:
         settings: Settings | None = provider.settings_type.model_validate(given)
         return Account(name, provider, settings, names)
@@ -334,7 +387,8 @@ def _account(name: str, provider: type[AnyProvider], given: Mapping[str, Any], n
         )
 
 
-def _is_secret(field: FieldInfo) -> bool:
+def is_secret(field: FieldInfo) -> bool:
+    """Whether a setting is a credential."""
     return SecretStr in (field.annotation, *get_args(field.annotation))
 
 

@@ -181,10 +181,11 @@ class Sync:
         masking: Masking = Masking.CARDS,
         retention: timedelta | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        offline: bool = False,
     ) -> None:
         """`history`: how far back to read. `max_age`, `wait`: seconds, as in the settings of these names.
 
-        `retention`: older calls are neither kept nor read; None keeps them.
+        `retention`: older calls are neither kept nor read; None keeps them. `offline`: no pass is ever started; the accounts stand as the last pass of any process left them.
         """
         self._lines = {account.name: _Line(account) for account in accounts}
         self._store = store
@@ -194,6 +195,7 @@ class Sync:
         self._wait = wait
         self._masking = masking
         self._now = now
+        self._offline = offline
         self._tasks: anyio.abc.TaskGroup | None = None
 
     @property
@@ -277,6 +279,8 @@ class Sync:
         line.provider = account.open()
         line.provider.settled = functools.partial(self._settled, line)
         line.marks, line.last_synced_at = held.marks, held.last_synced_at
+        if self._offline and held.state:
+            line.state, line.problem, line.next_step = held.state, held.problem, held.next_step
         age = (self._now() - held.last_synced_at).total_seconds() if held.last_synced_at else -1.0
         self._rest(line, held)
         if held.state == "ok" and 0 <= age < self._max_age:
@@ -325,7 +329,7 @@ class Sync:
         """Start a pass in the background, if one is due (or `always`) and none runs."""
         line = self._lines[name]
         line.asked = True
-        if line.running or line.provider is None or self._tasks is None:
+        if line.running or line.provider is None or self._tasks is None or self._offline:
             return
         due = line.finished is None or time.monotonic() - line.finished >= self._max_age
         if always or (due and time.monotonic() >= line.idle_until):

@@ -1,24 +1,29 @@
 """`check`: one cheap authenticated request an account."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import anyio
 import click
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from call_logs.commands.terminal import console, print_rows, said
 from call_logs.config import Config
 from call_logs.errors import ConfigError, ProviderError, RateLimited, Unavailable
 from call_logs.providers import FEATURES, NO_ACCOUNT, Account
 
 CHECK_SECONDS = 20.0
+VERDICTS = {"works": ("works", "green"), "fix": ("fix this", "bold red"), "later": ("try later", "yellow")}
+"""What a person reads for a verdict, and its colour."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What one cheap request told of an account. `verdict`: works, fix (a setting), later (the vendor's trouble)."""
+    """What one cheap request told of an account. `verdict`: works, fix (a setting), later (the vendor's trouble).
+
+    `clock_skew`: seconds by which the vendor's clock is ahead of this machine's, where its answer told.
+    """
 
     account: str
     provider: str
@@ -26,25 +31,27 @@ class Checked:
     problem: str | None
     next_step: str | None
     gives: list[str]
+    clock_skew: float | None = None
 
 
 def check_accounts(config: Config, *, as_json: bool) -> int:
     """One authenticated request an account, all at once. Returns the exit code."""
     if not config.accounts:
         raise ConfigError(" ".join(NO_ACCOUNT))
-    checked = anyio.run(_checks, config)
+    found = anyio.run(checks, config)
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in checked]))
+        click.echo(json.dumps([asdict(one) for one in found]))
     else:
-        _print_checked(checked)
-    return 0 if all(one.verdict == "works" for one in checked) else 1
+        print_checked(found)
+    return 0 if all(one.verdict == "works" for one in found) else 1
 
 
-async def _checks(config: Config) -> list[Checked]:
+async def checks(config: Config) -> list[Checked]:
+    """What one request an account told, all at once, in the order configured."""
     found: dict[str, Checked] = {}
 
     async def one(account: Account) -> None:
-        found[account.name] = await _checked(account)
+        found[account.name] = await checked(account)
 
     async with anyio.create_task_group() as group:
         for account in config.accounts:
@@ -52,8 +59,9 @@ async def _checks(config: Config) -> list[Checked]:
     return [found[account.name] for account in config.accounts]
 
 
-async def _checked(account: Account) -> Checked:
-    verdict, problem, next_step = "works", account.problem, account.next_step
+async def checked(account: Account) -> Checked:
+    """One cheap authenticated request, and what it told."""
+    verdict, problem, next_step, skew = "works", account.problem, account.next_step, None
     if problem:
         verdict = "fix"
     else:
@@ -70,19 +78,19 @@ async def _checked(account: Account) -> Checked:
             problem = trouble.problem if trouble else f"{account.name} ({provider.title}) did not answer in time."
             next_step = trouble.next_step if trouble else "Try again; see the vendor's status page if it stays."
         finally:
+            skew = provider.clock_skew
             with anyio.CancelScope(shield=True):
                 await provider.aclose()
     gives = [feature for feature in FEATURES if feature in account.provider.gives]
-    return Checked(account.name, account.provider.slug, verdict, problem, next_step, gives)
+    return Checked(account.name, account.provider.slug, verdict, problem, next_step, gives, skew)
 
 
-def _print_checked(checked: list[Checked]) -> None:
-    table = Table("account", "provider", "state", "what to do, or what it gives", box=None, pad_edge=False)
-    colours = {"works": "green", "fix": "red", "later": "yellow"}
-    for one in checked:
-        said = f"{one.problem} {one.next_step or ''}".strip() if one.problem else ", ".join(one.gives)
-        state = Text(
-            {"fix": "fix this", "later": "try later"}.get(one.verdict, one.verdict), style=colours[one.verdict]
-        )
-        table.add_row(Text(one.account), Text(one.provider), state, Text(said))
-    Console().print(table)
+def print_checked(found: Sequence[Checked]) -> None:
+    """A row an account: what works and what it gives, or what is wrong and what to do."""
+    rows: list[tuple[Text, ...]] = []
+    for one in found:
+        word, colour = VERDICTS[one.verdict]
+        told = f"{one.problem} {one.next_step or ''}" if one.problem else f"gives {', '.join(one.gives)}"
+        shown = Text(said(told), style="" if one.problem else "dim")
+        rows.append((Text(one.account, style="bold"), Text(word, style=colour), shown))
+    print_rows(console(), rows)

@@ -254,6 +254,11 @@ class Provider(ABC, Generic[S]):
         """What the request under way last met, while it is tried again."""
         return self.api.trouble if "api" in self.__dict__ else None
 
+    @property
+    def clock_skew(self) -> float | None:
+        """Seconds by which the vendor's clock was ahead of this machine's in its last answer; None where untold."""
+        return self.api.clock_skew if "api" in self.__dict__ else None
+
     async def aclose(self) -> None:
         """Let go of connections."""
         if "api" in self.__dict__:

@@ -82,6 +82,8 @@ class Api:
                 "Set an http:// or https:// proxy and an existing file, or unset them."
             ) from None
         self.trouble: ProviderError | None = None
+        self.clock_skew: float | None = None
+        """Seconds by which the vendor's clock was ahead of this machine's in its last answer; None where untold."""
 
     async def get(self, path: str, into: type[W], params: Mapping[str, str | int] | None = None, **ids: str) -> W:
         """GET a path below the base URL, `{name}` in it filled by quoted ids; read the JSON into a wire model.
@@ -150,6 +152,7 @@ class Api:
             try:
                 with anyio.fail_after(DEADLINE_SECONDS):
                     async with self._client.stream(method, url, **request) as response:
+                        self.clock_skew = _ahead(response.headers.get("date", ""))
                         if may_expire and response.status_code == HTTPStatus.UNAUTHORIZED:
                             raise _Expired
                         if not response.is_success:
@@ -285,6 +288,15 @@ def parsed(body: bytes) -> Any:
             return json.loads(text, strict=False)
         except RecursionError:
             raise ValueError("nested too deeply") from None
+
+
+def _ahead(date: str) -> float | None:
+    """By how many seconds an HTTP date is later than now; None for what is none."""
+    try:
+        told = parsedate_to_datetime(date)
+        return round((told.replace(tzinfo=told.tzinfo or UTC) - datetime.now(UTC)).total_seconds(), 1)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def retry_after(value: str | None) -> float | None:

@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
@@ -56,6 +57,12 @@ MOST_NAME = 40
 def app_of(ctx: Ctx) -> App:
     """The server's one `App`."""
     return ctx.request_context.lifespan_context
+
+
+def context_of(app: App) -> Ctx:
+    """A context in which this process itself calls a tool's function, as the command line does; errors come as they are."""
+    asked = SimpleNamespace(lifespan_context=app)  # of a request tools use nothing else
+    return Ctx(request_context=cast("Any", asked))
 
 
 class StrictTool(Tool):

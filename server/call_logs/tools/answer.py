@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -425,6 +425,12 @@ def answer(structured: Part, facts: Iterable[str], quotes: Iterable[str] = ()) -
         raise BadQuery("The answer would be too long. Ask for fewer calls (limit) or turns, or a shorter window.")
     clean = clean_tree({"text": text, "body": body})
     return CallToolResult(content=[TextContent(text=clean["text"])], structured_content=clean["body"])
+
+
+def channels(result: CallToolResult) -> tuple[str, dict[str, Any]]:
+    """The text and the structured answer of a tool's result."""
+    text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+    return text, result.structured_content or {}
 
 
 def fitting(items: Sequence[T], budget: int, *forms: Callable[[T], str]) -> int:

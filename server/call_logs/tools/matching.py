@@ -38,6 +38,20 @@ class Matching:
         firsts = tuple({term.tokens[0] for term in self._terms})
         return any(token.startswith(firsts) for token in said) or next(self._forms(said), None) is not None
 
+    def places(self, words: Sequence[str]) -> set[int]:
+        """Which of these words, by their place, are what the query asks for: what a reader's eye should find."""
+        said = [(token, place) for place, word in enumerate(words) for token in tokens(word)]
+        found = {place for token, place in said if next(self._forms([token]), None) is not None}
+        for term in self._terms:
+            *firsts, last = term.tokens
+            for start in range(len(said) - len(firsts)):
+                stretch = said[start : start + len(term.tokens)]
+                *begin, (end, _) = stretch
+                ends = end.startswith(last) if term.prefix else end == last
+                if ends and [token for token, _ in begin] == firsts:
+                    found |= {place for _, place in stretch}
+        return found
+
     def turns(self, turns: Sequence[Turn], most: int) -> list[Turn]:
         """Those of the turns that say most of the query, at most so many, in their order."""
         told = [(len(self.parts(tokens(turn.text))), turn) for turn in turns]
