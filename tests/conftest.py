@@ -47,6 +47,7 @@ def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("CALL_LOGS_", "HIGHLEVEL_", "SIGNALWIRE_", "TELZINO_", "BIMPE_", "VYOM_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(Path(__file__).parent / "no-such-folder"))
 
 
 @pytest.fixture(scope="session")

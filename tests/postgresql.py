@@ -9,9 +9,9 @@ import functools
 import importlib.util
 import itertools
 import os
-import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -159,8 +159,12 @@ def _started(programs: Path) -> Server:
 
 
 def _started_in(folder: Path, programs: Path) -> Server:
+    if sys.platform == "win32":
+        pytest.skip("Tests start PostgreSQL on a socket of their own. On Windows, set CALL_LOGS_TEST_POSTGRES to a URL.")
     user = None
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        import pwd  # noqa: PLC0415 - there is none on Windows, where tests must still be importable
+
         user = next(one.pw_name for one in pwd.getpwall() if one.pw_name in ("postgres", "nobody"))
         shutil.chown(folder, user)
         if not str(programs).startswith("/usr/"):

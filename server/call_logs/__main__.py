@@ -11,7 +11,7 @@ import click
 
 from call_logs import logs
 from call_logs.commands.configured import configured as _configured
-from call_logs.commands.options import COMMANDS, account_option
+from call_logs.commands.options import COMMANDS, PROGRAM, account_option
 from call_logs.commands.options import demo_option as _demo_option
 from call_logs.commands.options import json_option as _json_option
 from call_logs.errors import CallLogsError, ConfigError
@@ -160,7 +160,7 @@ def main() -> None:
     """Run the command line; our errors become one line on stderr and an exit code."""
     logs.install()
     try:
-        cli(standalone_mode=False)
+        cli(prog_name=PROGRAM, standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:

@@ -14,7 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, TextIO, cast
 from urllib.parse import quote, quote_plus
 
 from call_logs.errors import CallLogsError
@@ -163,9 +163,17 @@ def unquoted(message: str) -> str:
     return _LONG_NUMBER.sub("\u2026", cut)
 
 
+class _ToStderr(logging.StreamHandler[TextIO]):
+    """To what stderr is when a line is written: whoever draws on the terminal then puts the line above the drawing."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def install() -> None:
     """Write logs, and what ends the program, to stderr through the formatter. The caller's own logging stays as it is."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _ToStderr(sys.stderr)
     handler.setFormatter(ScrubbingFormatter())
     logging.basicConfig(level=LEVEL, handlers=[handler])
     logging.raiseExceptions = False  # what cannot be logged would be printed as it is

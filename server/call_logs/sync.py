@@ -281,6 +281,8 @@ class Sync:
         line.marks, line.last_synced_at = held.marks, held.last_synced_at
         if self._offline and held.state:
             line.state, line.problem, line.next_step = held.state, held.problem, held.next_step
+        elif self._offline:
+            line.problem, line.next_step = "Its calls were never read to the end.", "Run call-logs-mcp sync."
         age = (self._now() - held.last_synced_at).total_seconds() if held.last_synced_at else -1.0
         self._rest(line, held)
         if held.state == "ok" and 0 <= age < self._max_age:

@@ -132,7 +132,7 @@ def doctor(*, demo: bool, as_json: bool) -> None:
     "given",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A setting; KEY_file=PATH or KEY_env=VARIABLE to name where it stands. Repeatable; nothing is asked then.",
+    help="A setting; KEY_file=PATH or KEY_env=VARIABLE for where it stands. Repeatable; the rest is asked.",
 )
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="The TOML file to write.")
 @click.option("--write-claude", is_flag=True, help="Add the server to Claude Desktop's config, keeping a backup.")

@@ -46,7 +46,7 @@ def search_calls(
     """
     if not config.accounts:
         raise ConfigError(" ".join(NO_ACCOUNT))
-    query = " ".join(map(_as_typed, words)) if len(words) > 1 else words[0]
+    query = " ".join(words)
     try:
         head, body = anyio.run(_asked, config, query, filters, offline, config.wait if wait is None else wait)
     except BadQuery as error:
@@ -56,11 +56,6 @@ def search_calls(
     else:
         _print_answer(head, body, parse(query), stopped=not offline)
     return 1 if body["coverage"].get("accounts") else 0
-
-
-def _as_typed(word: str) -> str:
-    """A word of the command line; the shell took the quotes of one with spaces."""
-    return f'"{word}"' if " " in word and '"' not in word else word
 
 
 async def _asked(

@@ -17,7 +17,7 @@ from tomlkit.exceptions import TOMLKitError
 from call_logs.commands import claude
 from call_logs.commands.check import VERDICTS, Checked, checked
 from call_logs.commands.files import replace_file
-from call_logs.commands.terminal import console, said
+from call_logs.commands.terminal import console, said, tell
 from call_logs.config import PREFIX, account_of, config_file, default_config, from_environment, is_secret
 from call_logs.errors import ConfigError
 from call_logs.providers import AnyProvider, discover
@@ -27,7 +27,7 @@ _SUFFIXES = {"_file": "file", "_env": "env"}
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the command line said. `given` holds KEY=VALUE; with any of them nothing is asked.
+    """What the command line said. `given` holds KEY=VALUE; what is not among it is asked, where there is somebody to ask.
 
     `config`: the file to write. `anyway`: also what the vendor refused. `replace`: also over what is there.
     """
@@ -44,7 +44,7 @@ class Wanted:
     @property
     def asks(self) -> bool:
         """Whether there is somebody to ask."""
-        return not self.given and sys.stdin.isatty()
+        return sys.stdin.isatty()
 
 
 def set_up(wanted: Wanted, *, as_json: bool) -> int:
@@ -55,17 +55,18 @@ def set_up(wanted: Wanted, *, as_json: bool) -> int:
     if wanted.write_claude:
         _ask_for_claude(wanted, file)
     provider = _provider(wanted)
-    table = _given(provider, wanted.given)
+    given = _given(provider, wanted.given)
     name = _name(wanted, provider, held)
+    table: dict[str, Any] = {}
     while True:
-        if wanted.asks:
-            table = _asked(provider)
+        table = {**given, **(_asked(provider, given, table) if wanted.asks else {})}
         account = account_of(name, {"provider": provider.slug, **table})
         found = anyio.run(checked, account)
         _tell(found, quiet=as_json)
         if found.verdict == "works" or wanted.anyway:
             break
-        if not (wanted.asks and found.verdict == "fix" and click.confirm("Enter them again?", default=True, err=True)):
+        asked = wanted.asks and table != given
+        if not (asked and found.verdict == "fix" and click.confirm("Enter them again?", default=True, err=True)):
             return _refused(found, as_json=as_json)
     if wanted.only_print:
         written, backup = None, None
@@ -80,7 +81,7 @@ def _refused(found: Checked, *, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(_told(found) | {"written": None}))
     else:
-        click.echo("Nothing was written. Run this again, or add --anyway to write it nevertheless.", err=True)
+        tell("Nothing was written. Run this again, or add --anyway to write it nevertheless.")
     return 1
 
 
@@ -134,21 +135,28 @@ def _ask_for_claude(wanted: Wanted, file: Path) -> None:
         raise ConfigError("Nothing was written. Run setup without --write-claude to see what belongs there.")
 
 
-def _asked(provider: type[AnyProvider]) -> dict[str, Any]:
-    """The settings, asked one by one; a credential is not shown while it is typed."""
+def _asked(provider: type[AnyProvider], given: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were not given, asked one by one; a credential is not shown while it is typed.
+
+    `before` is what was answered the last time, which Enter takes again where it is no credential. Where some were given, and all that are required, nothing is asked.
+    """
     table: dict[str, Any] = {}
-    for key, field in provider.settings_type.model_fields.items():
-        if key == "base_url":
+    fields = provider.settings_type.model_fields
+    if given and all(key in given for key, field in fields.items() if field.is_required()):
+        return table
+    for key, field in fields.items():
+        if key == "base_url" or key in given:
             continue
         required, secret = field.is_required(), is_secret(field)
         words = f"{provider.title}: {key.replace('_', ' ')}"
         words += "" if required else " (optional, Enter for none)"
         words += " (not shown)" if secret else ""
         while True:
-            value = str(click.prompt(words, default="", show_default=False, hide_input=secret, err=True)).strip()
+            old = "" if secret else str(before.get(key, ""))
+            value = str(click.prompt(words, default=old, show_default=bool(old), hide_input=secret, err=True)).strip()
             if value or not required:
                 break
-            click.echo("It is needed.", err=True)
+            tell("It is needed.")
         if value:
             table[key] = value
     return table
@@ -174,7 +182,7 @@ def _given(provider: type[AnyProvider], given: tuple[str, ...]) -> dict[str, Any
         else:
             table[key] = value
             if is_secret(fields[key]):
-                click.echo(f"Note: your shell's history may keep this {key}; --set {key}_file=PATH does not.", err=True)
+                tell(f"Note: your shell's history may keep this {key}; --set {key}_file=PATH does not.")
     return table
 
 
@@ -276,15 +284,13 @@ def _conclude(
         click.echo(json.dumps(_told(found) | told | entry))
         return
     if written:
-        click.echo(f"Written to {written}, which only you can read.", err=True)
+        tell(f"Written to {written}, which only you can read.")
     if path:
         kept = f" The old one is {backup}." if backup else ""
-        click.echo(
-            f"Claude Desktop's {path} has the server {claude.SERVER} now.{kept} Quit and start it again.", err=True
-        )
+        tell(f"Claude Desktop's {path} has the server {claude.SERVER} now.{kept} Quit and start it again.")
     else:
-        click.echo(f"For Claude Desktop, in {claude.config_path()} (setup --write-claude does it):", err=True)
+        tell(f"For Claude Desktop, in {claude.config_path()} (setup --write-claude does it):")
         click.echo(claude.block(env))
     if file != default_config() and config_file() != file:
-        click.echo(f"In a terminal, set {PREFIX}CONFIG to {file}.", err=True)
-    click.echo("Next: call-logs-mcp sync, then call-logs-mcp search WORDS.", err=True)
+        tell(f"In a terminal, set {PREFIX}CONFIG to {file}.")
+    tell("Next: call-logs-mcp sync, then call-logs-mcp search WORDS.")

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from call_logs.commands.terminal import console, drawing, said
+from call_logs.commands.terminal import console, drawing, said, tell
 from call_logs.config import Config
 from call_logs.errors import ConfigError, StoreError
 from call_logs.store import open_store
@@ -47,11 +47,8 @@ def sync_accounts(config: Config, account: str | None, *, as_json: bool) -> int:
         anyio.run(run.passes)
     except KeyboardInterrupt:
         read = sum(course.read for course in run.courses.values())
-        click.echo(
-            f"Stopped. What was read is kept ({read:,} calls in this run). "
-            "Run call-logs-mcp sync again: it goes on from there.",
-            err=True,
-        )
+        told = f"Stopped. What was read is kept ({read:,} calls in this run)."
+        tell(f"{told} Run call-logs-mcp sync again: it goes on from there.")
         return INTERRUPTED
     if as_json:
         click.echo(json.dumps(run.rows))

@@ -1,14 +1,12 @@
 """What the commands print with: colours for a person at a terminal, plain lines for anything else."""
 
 import logging
-import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from typing import TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from call_logs.text import clean, one_line
@@ -18,7 +16,7 @@ _UNWRAPPED = 100_000
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that writes colours to a terminal only, and none where NO_COLOR is set."""
+    """A console that writes plain text, but for a terminal without NO_COLOR; there it may also redraw what it wrote."""
     found = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if found.is_terminal and not found.no_color:
         return found
@@ -28,18 +26,14 @@ def console(*, stderr: bool = False) -> Console:
         markup=False,
         emoji=False,
         color_system=None,
+        force_interactive=False,
         width=found.width if found.is_terminal else _UNWRAPPED,
     )
 
 
 @contextmanager
 def drawing() -> Generator[None]:
-    """While something is redrawn on stderr: log lines go above it, not through it.
-
-    What the sync would log of an account is left out: a command at a terminal tells that itself.
-    """
-    handlers = [one for one in logging.getLogger().handlers if isinstance(one, logging.StreamHandler)]
-    streams = [cast("TextIO", one.setStream(sys.stderr) or sys.stderr) for one in handlers]
+    """While something is redrawn at a terminal: what the sync would log of an account the command tells itself."""
     passes = logging.getLogger("call_logs.sync")
     level = passes.level
     passes.setLevel(logging.ERROR)
@@ -47,8 +41,6 @@ def drawing() -> Generator[None]:
         yield
     finally:
         passes.setLevel(level)
-        for handler, stream in zip(handlers, streams, strict=True):
-            handler.setStream(stream)
 
 
 def said(text: str) -> str:
@@ -56,9 +48,9 @@ def said(text: str) -> str:
     return one_line(clean(text))
 
 
-def print_rows(screen: Console, rows: Iterable[tuple[Text, ...]]) -> None:
+def print_rows(screen: Console, rows: Iterable[tuple[Text, ...]], columns: int = 3) -> None:
     """Rows whose columns stand below each other. The last one wraps within itself."""
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = Table(*(Column(overflow="fold") for _ in range(columns)), box=None, pad_edge=False, show_header=False)
     for row in rows:
         table.add_row(*row)
     with screen.capture() as printed:
@@ -75,3 +67,8 @@ def indented(screen: Console, text: Text, mark: str = "", columns: int = 4) -> R
         line.rstrip()
     shown = Text("\n").join([Text(" " * len(mark) if n else mark).append_text(line) for n, line in enumerate(lines)])
     return Padding(shown, (0, 0, 0, columns))
+
+
+def tell(text: str) -> None:
+    """A sentence of ours on stderr."""
+    console(stderr=True).print(Text(said(text), overflow="fold"))
