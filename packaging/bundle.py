@@ -30,7 +30,9 @@ def version() -> str:
 def pinned() -> dict[str, str]:
     """The tested version of each package."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    return {name.lower().replace("_", "-"): number for name, _, number in (line.partition("==") for line in lines) if number}
+    return {
+        name.lower().replace("_", "-"): number for name, _, number in (line.partition("==") for line in lines) if number
+    }
 
 
 def pyproject() -> str:

@@ -160,7 +160,9 @@ def _started(programs: Path) -> Server:
 
 def _started_in(folder: Path, programs: Path) -> Server:
     if sys.platform == "win32":
-        pytest.skip("Tests start PostgreSQL on a socket of their own. On Windows, set CALL_LOGS_TEST_POSTGRES to a URL.")
+        pytest.skip(
+            "Tests start PostgreSQL on a socket of their own. On Windows, set CALL_LOGS_TEST_POSTGRES to a URL."
+        )
     user = None
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         import pwd  # noqa: PLC0415 - there is none on Windows, where tests must still be importable

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from call_logs import logs
+from call_logs import __version__, logs
 from call_logs.commands.configured import configured as _configured
 from call_logs.commands.options import COMMANDS, PROGRAM, account_option
 from call_logs.commands.options import demo_option as _demo_option
@@ -21,7 +21,7 @@ WRONG_USAGE = 2
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="call-logs-mcp")
+@click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Search and quote the phone calls of several voice vendors from an AI assistant.

@@ -89,6 +89,14 @@ def _is_ours(one: Any) -> bool:
     return "call-logs-mcp" in words or "call_logs" in words
 
 
+def merged(old: Any, env: Mapping[str, str]) -> dict[str, Any]:
+    """Our entry in the place of this one: another command, and these variables beside those that it has."""
+    kept = cast("dict[str, Any]", old) if isinstance(old, dict) else {}
+    held: Any = kept.get("env")
+    variables = cast("dict[str, str]", held) if isinstance(held, dict) else {}
+    return {**kept, **entry({**variables, **env})}
+
+
 def add(path: Path, env: Mapping[str, str]) -> Path | None:
     """Put our entry into the configuration, and leave all else as it was; the backup, where there was a file.
 
@@ -96,11 +104,7 @@ def add(path: Path, env: Mapping[str, str]) -> Path | None:
     """
     config = read(path)
     entries: dict[str, Any] = config.setdefault("mcpServers", {})
-    old: Any = entries.get(SERVER)
-    kept = cast("dict[str, Any]", old) if isinstance(old, dict) else {}
-    held: Any = kept.get("env")
-    ours = entry({**(cast("dict[str, str]", held) if isinstance(held, dict) else {}), **env})
-    entries[SERVER] = {**kept, **ours}
+    entries[SERVER] = merged(entries.get(SERVER), env)
     backup = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

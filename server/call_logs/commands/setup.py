@@ -13,6 +13,7 @@ import click
 import tomlkit
 from rich.text import Text
 from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import InlineTable
 
 from call_logs.commands import claude
 from call_logs.commands.check import VERDICTS, Checked, checked
@@ -127,7 +128,7 @@ def _ask_for_claude(wanted: Wanted, file: Path) -> None:
     """Refuse early what could not be written later: a broken configuration, or an entry that may not be changed."""
     path = claude.config_path()
     old = claude.read(path).get("mcpServers", {}).get(claude.SERVER)
-    if old in (None, claude.entry(_environment(file))) or wanted.replace:
+    if old in (None, claude.merged(old, _environment(file))) or wanted.replace:
         return
     if not wanted.asks:
         raise ConfigError(f"{path} has another server {claude.SERVER} already. Add --replace to change it.")
@@ -218,7 +219,7 @@ def with_account(text: str, name: str, table: Mapping[str, Any]) -> str:
     try:
         document = tomlkit.parse(text)
         accounts: Any = document.setdefault("accounts", tomlkit.table(is_super_table=True))
-        new = tomlkit.table()
+        new = tomlkit.inline_table() if isinstance(accounts, InlineTable) else tomlkit.table()
         for key, value in table.items():
             if isinstance(value, dict):
                 inline = tomlkit.inline_table()
