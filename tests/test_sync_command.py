@@ -129,7 +129,7 @@ def test_without_a_terminal_there_are_lines_now_and_then_and_no_escape_codes(
     database: Path, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "LINE_SECONDS", 0.0)
-    configure(tmp_path, monkeypatch, one=sandbox.accounts["demo-bimpe"], two=sandbox.accounts["demo-vyom"])
+    configure(tmp_path, monkeypatch, one=sandbox.accounts["demo-highlevel"], two=sandbox.accounts["demo-vyom"])
     ran = run("sync")
     assert ran.code == 0
     assert sorted(ran.out.splitlines()) == [f"{name}: ok, {held(database, name)} calls." for name in ("one", "two")]
@@ -140,19 +140,19 @@ def test_without_a_terminal_there_are_lines_now_and_then_and_no_escape_codes(
 def test_without_a_terminal_a_short_run_writes_one_line_an_account(
     database: Path, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configure(tmp_path, monkeypatch, one=sandbox.accounts["demo-bimpe"])
+    configure(tmp_path, monkeypatch, one=sandbox.accounts["demo-highlevel"])
     ran = run("sync")
     assert (ran.out, ran.err) == (f"one: ok, {held(database, 'one')} calls.\n", "")
 
 
 def test_json_comes_alone(database: Path, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    configure(tmp_path, monkeypatch, one=sandbox.accounts["demo-bimpe"])
+    configure(tmp_path, monkeypatch, one=sandbox.accounts["demo-highlevel"])
     ran = run("sync", "--json")
     assert ran.err == ""
     assert json.loads(ran.out) == [
         {
             "account": "one",
-            "provider": "bimpe",
+            "provider": "highlevel",
             "state": "ok",
             "calls": held(database, "one"),
             "problem": None,
