@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -209,6 +211,26 @@ def test_what_cannot_be_asked_is_wrong_usage(held: Path, words: list[str], said:
     assert ran.code == 2
     assert said in ran.err
     assert not ran.out
+
+
+def test_what_was_told_at_a_terminal_is_audited(held: Path) -> None:
+    ids = [hit["call_id"] for hit in json.loads(run("search", "refunded", "--json").out)["hits"]]
+    store = SQLiteStore(held)
+    [entry] = store.audited()
+    store.close()
+    assert (entry.principal, entry.asked, list(entry.call_ids)) == ("local", "search_transcripts", ids)
+
+
+def test_an_old_encoding_ends_nothing(held: Path) -> None:
+    assert held.exists()
+    ran = subprocess.run(
+        [sys.executable, "-m", "call_logs", "search", "refunded", "--offline"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert QUOTE.encode() in ran.stdout
 
 
 def test_without_an_account_it_says_how_to_add_one() -> None:

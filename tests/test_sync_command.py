@@ -1,6 +1,7 @@
 """`sync` as it is seen: bars at a terminal, plain lines elsewhere, an end on Ctrl-C that loses nothing."""
 
 import json
+import logging
 import os
 import re
 import threading
@@ -16,9 +17,11 @@ import pytest
 
 from call_logs.commands import sync as command
 from call_logs.commands.sync import Course
+from call_logs.commands.terminal import drawing
 from call_logs.sandbox import Sandbox, serving
 from call_logs.sandbox.highlevel import application
 from call_logs.store.sqlite import SQLiteStore
+from call_logs.sync import HOW_IT_STANDS
 from command_line import config_file, run
 from terminal import ESCAPES, at_terminal
 
@@ -187,3 +190,26 @@ def test_a_vendor_that_is_tried_again_is_told_instead_of_the_time_left() -> None
     course.trouble = "acme (Vyom) asks us to slow down (HTTP 429)."
     assert "slow down" in course.words(course.began + 5)
     assert "left" not in course.words(course.began + 5)
+
+
+def test_while_bars_are_drawn_only_what_they_tell_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("call_logs.sync")
+    with drawing():
+        log.warning(HOW_IT_STANDS, "acme", "The credential was refused.")
+        log.warning("%s: erased %d calls that the vendor deleted", "acme", 3)
+    log.warning(HOW_IT_STANDS, "acme", "answers again")
+    assert [record.getMessage() for record in caplog.records] == [
+        "acme: erased 3 calls that the vendor deleted",
+        "acme: answers again",
+    ]
+
+
+def test_old_calls_are_seen_to_after_the_passes(
+    database: Path, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(tmp_path, monkeypatch, one=sandbox.accounts["demo-highlevel"])
+    assert run("sync").code == 0
+    before = held(database, "one")
+    monkeypatch.setenv("CALL_LOGS_RETENTION", "3d")
+    assert run("sync").code == 0
+    assert 0 < held(database, "one") < before

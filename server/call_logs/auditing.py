@@ -67,6 +67,10 @@ class Audit:
         self._note(asked, "refused" if answer.get("isError") else "ok", answer)
         return result
 
+    def told(self, tool: str, answer: Mapping[str, Any]) -> None:
+        """Note a structured answer that was given without the server: at a terminal."""
+        self._note(tool, "ok", {"structuredContent": answer})
+
     def _note(self, asked: str, outcome: str, answer: Mapping[str, Any] | None) -> None:
         told: object = (answer or {}).get("structuredContent")
         ids = tuple(dict.fromkeys(_ids(told)))
@@ -89,7 +93,8 @@ class Audit:
         entries, self._waiting = self._waiting, []
         if entries:
             try:
-                await anyio.to_thread.run_sync(self._store.audit, entries)
+                with anyio.CancelScope(shield=True):  # what was taken is in no other hands
+                    await anyio.to_thread.run_sync(self._store.audit, entries)
             except CallLogsError as error:
                 _log.warning("%d entries of the audit table could not be written: %s", len(entries), error)
 

@@ -83,6 +83,9 @@ _ERASED_AT_ONCE = 200
 FOLLOW_SECONDS = 0.5
 """How often a process looks whether the one that reads an account is done, or gone."""
 
+HOW_IT_STANDS = "%s: %s"
+"""What is logged of an account that fails, or does no more."""
+
 _LOOK_SECONDS = 0.1
 _log = logging.getLogger(__name__)
 
@@ -185,7 +188,8 @@ class Sync:
     ) -> None:
         """`history`: how far back to read. `max_age`, `wait`: seconds, as in the settings of these names.
 
-        `retention`: older calls are neither kept nor read; None keeps them. `offline`: no pass is ever started; the accounts stand as the last pass of any process left them.
+        `retention`: older calls are neither kept nor read; None keeps them. `offline`: no pass is ever started; the
+        accounts stand as the last pass of any process left them.
         """
         self._lines = {account.name: _Line(account) for account in accounts}
         self._store = store
@@ -454,7 +458,7 @@ class Sync:
             line.failures, line.idle_until = 0, 0.0
             line.last_synced_at = line.seen_at
         if state != line.state and (problem or line.state in ("down", "parked", "failed")):
-            _log.warning("%s: %s", line.account.name, f"{problem} {next_step}" if problem else "answers again")
+            _log.warning(HOW_IT_STANDS, line.account.name, f"{problem} {next_step}" if problem else "answers again")
         line.state, line.problem, line.next_step = state, problem, next_step
         try:
             rest = line.idle_until - time.monotonic()

@@ -11,9 +11,10 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from call_logs.auditing import Audit
 from call_logs.commands.terminal import console, drawing, indented, said
 from call_logs.config import Config
-from call_logs.errors import BadQuery, ConfigError
+from call_logs.errors import BadQuery, CallLogsError, ConfigError
 from call_logs.model import ActionKind, Direction, Speaker, Status, Turn
 from call_logs.providers import NO_ACCOUNT
 from call_logs.store import open_store
@@ -62,6 +63,7 @@ async def _asked(
     config: Config, query: str, filters: Mapping[str, Any], offline: bool, wait: float
 ) -> tuple[str, dict[str, Any]]:
     """The first line of the tool's text, and its structured answer. Raises what the tool raises."""
+    text, body, refused = "", dict[str, Any](), None
     arguments: dict[str, Any] = {
         name: _ENUMS[name](value) if name in _ENUMS and value is not None else value for name, value in filters.items()
     }
@@ -73,16 +75,24 @@ async def _asked(
             max_age=config.max_age,
             wait=wait,
             masking=config.masking,
+            retention=config.retention,
             offline=offline,
         )
         app = App(store, sync, config.zone)
+        audit = Audit(store, app.now)
         screen = console(stderr=True)
         with contextlib.ExitStack() as shown:
             if screen.is_interactive and not offline:
                 shown.enter_context(screen.status("asking the vendors for the newest calls"))
                 shown.enter_context(drawing())
-            async with sync.running():
-                text, body = channels(await search_transcripts(context_of(app), query, **arguments))
+            async with audit.running(), sync.running():
+                try:
+                    text, body = channels(await search_transcripts(context_of(app), query, **arguments))
+                    audit.told(search_transcripts.__name__, body)
+                except CallLogsError as error:
+                    refused = error  # a task group would wrap it
+    if refused is not None:
+        raise refused
     return text.partition("\n")[0], body
 
 

@@ -147,6 +147,7 @@ class _Run:
                             for name in self._names:
                                 reading.start_soon(one, name)
                         looking.cancel_scope.cancel()
+                await sync.tend()
         finally:
             store.close()
         if failures:

@@ -1,6 +1,8 @@
 """What the commands print with: colours for a person at a terminal, plain lines for anything else."""
 
+import io
 import logging
+import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
@@ -9,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
+from call_logs.sync import HOW_IT_STANDS
 from call_logs.text import clean, one_line
 
 _UNWRAPPED = 100_000
@@ -16,7 +19,13 @@ _UNWRAPPED = 100_000
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that writes plain text, but for a terminal without NO_COLOR; there it may also redraw what it wrote."""
+    """A console that writes plain text, but for a terminal without NO_COLOR; there it may also redraw what it wrote.
+
+    What the stream's encoding lacks (Windows writes files in an old one) becomes a question mark and ends nothing.
+    """
+    stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")
     found = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if found.is_terminal and not found.no_color:
         return found
@@ -33,14 +42,17 @@ def console(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def drawing() -> Generator[None]:
-    """While something is redrawn at a terminal: what the sync would log of an account the command tells itself."""
+    """While something is redrawn at a terminal: how an account stands is not logged, since the command tells it."""
+
+    def new(record: logging.LogRecord) -> bool:
+        return record.msg != HOW_IT_STANDS
+
     passes = logging.getLogger("call_logs.sync")
-    level = passes.level
-    passes.setLevel(logging.ERROR)
+    passes.addFilter(new)
     try:
         yield
     finally:
-        passes.setLevel(level)
+        passes.removeFilter(new)
 
 
 def said(text: str) -> str:
