@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import pytest
 from call_logs.commands import sync as command
 from call_logs.commands.sync import Course
 from call_logs.commands.terminal import drawing
+from call_logs.logs import ToStderr
 from call_logs.sandbox import Sandbox, serving
 from call_logs.sandbox.highlevel import application
 from call_logs.store.sqlite import SQLiteStore
@@ -78,6 +80,34 @@ def held(path: Path, account: str) -> int:
     [row] = store.accounts([account])
     store.close()
     return row.calls
+
+
+def test_log_lines_go_to_what_stderr_is_when_they_are_written(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = ToStderr(sys.__stderr__)
+    handler.handle(logging.LogRecord("call_logs", logging.ERROR, __file__, 1, "a line", (), None))
+    assert capsys.readouterr().err == "a line\n"
+
+
+def test_what_an_earlier_run_read_is_no_part_of_the_way(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with vendor() as (origin, go_on):
+        configure(tmp_path, monkeypatch, slow={**TABLE, "base_url": origin})
+        at_terminal(["sync"], os.environ, interrupt_at="100 calls")
+        go_on.set()
+        store = SQLiteStore(database)
+        low = store.marks("slow").low
+        store.close()
+        courses: list[Course] = []
+
+        def noted(name: str, **given: Any) -> Course:
+            courses.append(Course(name, **given))
+            return courses[-1]
+
+        monkeypatch.setattr(command, "Course", noted)
+        assert run("sync").code == 0
+    assert low is not None
+    assert courses[0].begins == low
 
 
 def test_ctrl_c_keeps_what_was_read_and_the_next_run_goes_on_there(

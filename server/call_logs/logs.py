@@ -163,7 +163,7 @@ def unquoted(message: str) -> str:
     return _LONG_NUMBER.sub("\u2026", cut)
 
 
-class _ToStderr(logging.StreamHandler[TextIO]):
+class ToStderr(logging.StreamHandler[TextIO]):
     """To what stderr is when a line is written: whoever draws on the terminal then puts the line above the drawing."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -173,7 +173,7 @@ class _ToStderr(logging.StreamHandler[TextIO]):
 
 def install() -> None:
     """Write logs, and what ends the program, to stderr through the formatter. The caller's own logging stays as it is."""
-    handler = _ToStderr(sys.stderr)
+    handler = ToStderr(sys.stderr)
     handler.setFormatter(ScrubbingFormatter())
     logging.basicConfig(level=LEVEL, handlers=[handler])
     logging.raiseExceptions = False  # what cannot be logged would be printed as it is

@@ -303,13 +303,8 @@ def _last_passes(config: Config, rows: Sequence[AccountRow]) -> Iterator[Finding
 
 
 def _readers(store: Store, names: Sequence[str]) -> Iterator[Finding]:
-    """Whether another process reads the accounts at this moment."""
-    busy: list[str] = []
-    for name in names:
-        if store.lead(name):
-            store.resign(name)
-        else:
-            busy.append(name)
+    """Whether another process reads the accounts at this moment. What is taken goes when the store is closed."""
+    busy = [name for name in names if not store.lead(name)]
     if busy:
         found = f"another process reads {', '.join(busy)} right now; this one would wait for it."
         yield Finding("database", Verdict.NOTE, found)
