@@ -21,7 +21,7 @@ from call_logs.store import open_store
 from call_logs.store.query import Query, parse
 from call_logs.sync import Sync
 from call_logs.tools import App, context_of
-from call_logs.tools.answer import CoveragePart, channels, coverage_words
+from call_logs.tools.answer import CoveragePart, channels, coverage_words, unwell_words
 from call_logs.tools.matching import Matching
 from call_logs.tools.search_transcripts import search_transcripts
 
@@ -112,8 +112,9 @@ def _print_answer(head: str, body: Mapping[str, Any], query: Query, *, stopped: 
     if note := body.get("note"):
         screen.print(Text(said(note)))
     coverage = CoveragePart.model_validate(body["coverage"])
-    for sentence in _SENTENCES.split(said(coverage_words(coverage))):
-        screen.print(Text(sentence, style="dim" if coverage.complete else "yellow"))
+    words = coverage_words(coverage.model_copy(update={"accounts": None}))
+    for line in (*_SENTENCES.split(words), *map(unwell_words, coverage.accounts or ())):
+        screen.print(Text(said(line), style="dim" if coverage.complete else "yellow"))
     if coverage.syncing and stopped:
         screen.print(Text("The reading ended with this command: call-logs-mcp sync reads the rest.", style="yellow"))
 
@@ -125,9 +126,8 @@ def _print_hit(screen: Console, number: int, hit: Mapping[str, Any], query: Quer
         hit.get("agent"),
         ", ".join(hit.get("actions", ())),
     ]
-    heading = Text(f"{number:>2}. ", style="bold")
-    heading.append(" · ".join(said(word) for word in known if word), style="bold")
-    screen.print(heading)
+    heading = Text(" · ".join(said(word) for word in known if word), style="bold")
+    screen.print(indented(screen, heading, f"{number:>2}. ", 0))
     screen.print(indented(screen, Text(said(hit.get("before") or "(the call begins)"), style="dim"), "  "))
     screen.print(indented(screen, _highlighted(hit["speaker"], hit["snippet"], query), "> "))
     screen.print(indented(screen, Text(said(hit.get("after") or "(the call ends)"), style="dim"), "  "))

@@ -372,11 +372,7 @@ def coverage_words(coverage: CoveragePart, *, heard: bool = True) -> str:
         return " ".join(NO_ACCOUNT)
     as_of = f"As of {_minute(coverage.as_of)}" if coverage.as_of else "Nothing read yet"
     parts = [f"{as_of}: {'complete' if coverage.complete else 'INCOMPLETE'}."]
-    for unwell in coverage.accounts or ():
-        named = (unwell.problem or "").startswith(unwell.account)
-        who = f"{unwell.state}:" if named else f"{unwell.account} is {unwell.state}:"
-        read = f"Last read {_minute(unwell.last_synced_at)}." if unwell.last_synced_at else ""
-        parts += [word for word in (who, unwell.problem, unwell.next_step, read) if word]
+    parts += [unwell_words(unwell) for unwell in coverage.accounts or ()]
     if coverage.history_since:
         parts.append(f"History from {coverage.history_since[:10]} on (CALL_LOGS_HISTORY).")
     if mute := coverage.actions_not_reported_by:
@@ -392,6 +388,14 @@ def coverage_words(coverage: CoveragePart, *, heard: bool = True) -> str:
         why = "; ".join(f"{calls} {reason}" for reason, calls in missing.reasons.items())
         parts.append(f"{counted(missing.count, 'call')} without a transcript: {why}.")
     return " ".join(parts)
+
+
+def unwell_words(unwell: UnwellPart) -> str:
+    """What is wrong with an account, what to do, and when it was last read."""
+    named = (unwell.problem or "").startswith(unwell.account)
+    who = f"{unwell.state}:" if named else f"{unwell.account} is {unwell.state}:"
+    read = f"Last read {_minute(unwell.last_synced_at)}." if unwell.last_synced_at else ""
+    return " ".join(word for word in (who, unwell.problem, unwell.next_step, read) if word)
 
 
 def _nothing_connected(coverage: CoveragePart) -> bool:
