@@ -1518,3 +1518,12 @@ async def test_a_clock_that_is_wrong_rests_no_account_for_long(
         store.note("acme", "ok")
         await sync.freshen(["acme"])
         assert sync.health("acme").state == "ok"
+
+
+async def test_an_answer_is_as_of_no_moment_while_nothing_has_been_read(vendor: Vendor, store: SQLiteStore) -> None:
+    vendor.hangs = True
+    async with running(syncing(store, vendor.account(), wait=0.3)) as sync:
+        await sync.freshen(["acme"])
+        assert sync.health("acme").state == "syncing"
+        assert sync.health("acme").last_synced_at is None
+        vendor.hangs = False

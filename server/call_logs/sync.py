@@ -144,6 +144,7 @@ class _Line:
         self.marks = Marks()
         self.running = False
         self.reached: datetime | None = None
+        self.asked_at: datetime | None = None
         self.seen_at: datetime | None = None
         self.asked = False
         self.adopts_since = datetime.max.replace(tzinfo=UTC)
@@ -476,7 +477,7 @@ class Sync:
     async def _pass(self, line: _Line) -> None:
         done = False
         while not done:
-            line.seen_at, line.asked = self._now(), False
+            line.asked_at, line.asked = self._now(), False
             if line.marks.low is not None:
                 await self._read_new(line)
             floor = self._now() - self._history
@@ -497,12 +498,14 @@ class Sync:
             high = self._latest(high, page)
             listing.add(page)
             await self._keep(line, page, None)
+            _saw(line)
             line.reached = page.reached
             line.move()
         if deep:
             line.deep_at = time.monotonic()
             await self._compare(line, since + NEW_IN_LIST, until, listing)
         await self._keep(line, Page(()), replace(line.marks, high=high))
+        _saw(line)
         line.reached = line.marks.low
         line.move()
 
@@ -532,10 +535,12 @@ class Sync:
                     marks = replace(marks, low=min(page.reached, marks.low or page.reached), resume=page.resume)
                     await self._keep(line, page, marks)
                     line.reached = marks.low
+                _saw(line)
                 line.move()
                 if line.asked and self._outdated(line) and page.reached is not None and page.resume is not None:
                     return False
         await self._keep(line, Page(()), replace(marks, low=floor, resume=None))
+        _saw(line)
         if begun.low is None:
             line.deep_at = time.monotonic()
         return True
@@ -715,6 +720,12 @@ class Sync:
 def _troubled(line: _Line) -> bool:
     """Whether what the vendor was last asked failed: right now, or at the end of the pass before."""
     return line.provider is not None and line.provider.trouble is not None
+
+
+def _saw(line: _Line) -> None:
+    """The newest calls are here, as of when they were asked for; before, nothing is."""
+    if line.asked_at is not None:
+        line.seen_at, line.asked_at = line.asked_at, None
 
 
 def _same(one: datetime, other: datetime | None) -> bool:
