@@ -22,7 +22,7 @@ import pytest
 from aiolimiter import AsyncLimiter
 
 from call_logs.model import Call
-from call_logs.providers import Account, AnyProvider, Page, discover
+from call_logs.providers import Account, AnyProvider, Delivery, Page, discover
 from call_logs.providers import _http as http
 from call_logs.sandbox import App, Message, Receive, Send, serving
 from call_logs.store import Unreadable
@@ -63,6 +63,26 @@ class Exchange:
 
 
 @dataclass(frozen=True)
+class Posted:
+    """What the vendor posts by itself; `expected` is the call that must come of it, None where it tells of no call."""
+
+    headers: Mapping[str, str]
+    address: str
+    body: Any
+    expected: dict[str, Any] | None
+
+    @property
+    def text(self) -> bytes:
+        """The body as it is sent: signatures are over exactly this."""
+        return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode()
+
+    @property
+    def delivery(self) -> Delivery:
+        """As it arrives."""
+        return Delivery(self.text, self.headers, (self.address,))
+
+
+@dataclass(frozen=True)
 class Tape:
     """One vendor's tape. `since` is where a reading of all of it begins; `secrets` must never come out of it."""
 
@@ -73,6 +93,7 @@ class Tape:
     secrets: tuple[str, ...] = field(repr=False)
     gives: frozenset[str]
     exchanges: tuple[Exchange, ...]
+    webhooks: tuple[Posted, ...]
     expected: list[dict[str, Any]]
     unreadable: list[dict[str, Any]]
 
@@ -86,6 +107,14 @@ class Tape:
         kind = self.provider.settings_type
         names = {setting: f"{self.slug}_{setting}".upper() for setting in kind.model_fields}
         return Account(name, self.provider, kind.model_validate({**self.settings, "base_url": base_url}), names)
+
+    def update_webhooks(self, calls: Iterable[Call | None]) -> None:
+        """Write what came of the webhooks as what is expected."""
+        file = FOLDER / f"{self.slug}.json"
+        written = json.loads(file.read_text(encoding="utf-8"))
+        for posted, call in zip(written["webhooks"], calls, strict=True):
+            posted["expected"] = None if call is None else as_expected(call)
+        file.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def update(self, calls: Iterable[Call], unreadable: Iterable[Unreadable]) -> None:
         """Write what came out as what is expected. Read the difference before you keep it."""
@@ -107,6 +136,10 @@ def load(slug: str) -> Tape:
         secrets=tuple(read["secrets"]),
         gives=frozenset(read["gives"]),
         exchanges=tuple(_exchange(one) for one in read["exchanges"]),
+        webhooks=tuple(
+            Posted(one["headers"], one.get("address", ""), one["body"], one["expected"])
+            for one in read.get("webhooks", [])
+        ),
         expected=read["expected"],
         unreadable=read.get("unreadable", []),
     )

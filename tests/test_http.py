@@ -32,6 +32,7 @@ from call_logs.errors import (
 )
 from call_logs.providers import Connection, Wire
 from call_logs.providers import _http as http
+from call_logs.providers._payload import parsed
 from call_logs.sandbox import Message, Receive, Send
 from tape import Reply, answered, finished, staged
 
@@ -454,7 +455,7 @@ def test_a_body_that_cannot_be_read_is_an_unexpected_payload(body: bytes) -> Non
 )
 def test_parsing_gives_data_or_a_value_error(body: bytes) -> None:
     with contextlib.suppress(ValueError):
-        http.parsed(body)
+        parsed(body)
 
 
 def test_html_with_a_200_is_an_unexpected_payload() -> None:

@@ -1,12 +1,14 @@
 """What every provider promises, asked of each by existing: a module in `providers/` and its tape are all it takes."""
 
 import base64
+import copy
 import json
 import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 from urllib.parse import quote
@@ -25,8 +27,9 @@ from call_logs.errors import (
     UnexpectedPayload,
 )
 from call_logs.model import ActionKind, Call, Direction, Status
-from call_logs.providers import FEATURES, AnyProvider, Page, Provider, discover
+from call_logs.providers import FEATURES, AnyProvider, Page, Provider, Webhook, WebhookSettings, discover
 from call_logs.providers import _http as http
+from call_logs.text import clean_tree
 from tape import (
     Asked,
     Fault,
@@ -544,6 +547,106 @@ def with_lists_replaced(body: Any) -> Any:
     return {
         name: with_lists_replaced(value) if isinstance(value, dict | list) else value for name, value in fields.items()
     }
+
+
+# What vendors post by themselves
+
+
+def posting() -> list[str]:
+    return sorted(slug for slug, provider in discover().items() if provider.webhook is not None and slug in slugs())
+
+
+every_posting_provider = pytest.mark.parametrize("slug", posting())
+
+
+def told(tape: Tape, payload: Any) -> Call | None:
+    """The call that comes of a payload."""
+    settings = tape.account("http://127.0.0.1:1").settings
+    found = tape.provider.read_webhook(clean_tree(copy.deepcopy(payload)), "tape", settings)
+    return found.call if found is not None else None
+
+
+@every_provider
+def test_who_declares_a_webhook_has_a_secret_for_it_and_a_documented_payload(slug: str) -> None:
+    tape = load(slug)
+    declared = tape.provider.webhook is not None
+    assert declared == issubclass(tape.provider.settings_type, WebhookSettings)
+    assert declared == bool(tape.webhooks)
+    assert declared == any(posted.expected is not None for posted in tape.webhooks)
+
+
+@every_posting_provider
+def test_a_posted_payload_becomes_the_expected_call(slug: str) -> None:
+    tape = load(slug)
+    calls = [told(tape, posted.body) for posted in tape.webhooks]
+    if os.environ.get("UPDATE_TAPES"):
+        tape.update_webhooks(calls)
+        tape = load(slug)
+    assert [call and as_expected(call) for call in calls] == [posted.expected for posted in tape.webhooks]
+    assert {(call.account, call.provider) for call in calls if call} == {("tape", slug)}
+    assert not leaks("".join(call.model_dump_json() for call in calls if call), tape)
+
+
+@every_posting_provider
+def test_fields_a_vendor_adds_to_what_it_posts_are_ignored(slug: str) -> None:
+    tape = load(slug)
+    for posted in tape.webhooks:
+        call = told(tape, with_news(posted.body))
+        assert (call and as_expected(call)) == posted.expected
+
+
+@every_posting_provider
+def test_what_was_changed_on_its_way_is_not_the_vendors(slug: str) -> None:
+    tape = load(slug)
+    settings = tape.account("http://127.0.0.1:1").settings
+    header = (tape.provider.webhook or Webhook("")).signature
+    for posted in tape.webhooks if header else ():
+        assert tape.provider.signed(posted.delivery, settings)
+        held = posted.headers[header]
+        other = ("B" if held[0] == "A" else "A") + held[1:]
+        for wrong in ("", "N/A", "A" * len(held), held[:-4], f"{held}AAAA", other, "é", "\x00"):
+            changed = replace(posted.delivery, headers={**posted.headers, header: wrong})
+            assert not tape.provider.signed(changed, settings)
+        assert not tape.provider.signed(replace(posted.delivery, headers={}), settings)
+        assert not tape.provider.signed(replace(posted.delivery, body=posted.text + b" "), settings)
+
+
+@every_posting_provider
+@pytest.mark.parametrize("odd", [None, 7, CANARY, [CANARY], {}, {CANARY: CANARY}, {"data": CANARY}, {"type": [CANARY]}])
+def test_what_is_no_event_is_ignored_or_refused_and_quoted_nowhere(slug: str, odd: Any) -> None:
+    tape = load(slug)
+    try:
+        assert told(tape, odd) is None
+    except UnexpectedPayload as error:
+        assert error.fields  # noqa: PT017 - either will do
+        assert CANARY not in every_word(error)  # noqa: PT017
+
+
+@every_posting_provider
+@pytest.mark.parametrize("wrong", [None, 7, CANARY, [], [CANARY], {}, {CANARY: CANARY}, 1e308, -1, True, "x" * 5000])
+def test_any_field_of_another_form_is_survived_or_named(slug: str, wrong: Any) -> None:
+    tape = load(slug)
+    for posted in tape.webhooks:
+        for changed in with_each_replaced(posted.body, wrong):
+            try:
+                told(tape, changed)
+            except UnexpectedPayload as error:
+                assert error.fields  # noqa: PT017 - either will do
+                assert CANARY not in every_word(error)  # noqa: PT017
+
+
+def with_each_replaced(body: Any, by: Any) -> Iterator[Any]:
+    """The body with one value after the other replaced, at every depth."""
+    places: Iterable[Any] = ()
+    if isinstance(body, dict):
+        places = cast("dict[str, Any]", body)
+    elif isinstance(body, list):
+        places = range(len(cast("list[Any]", body)))
+    for place in places:
+        for inner in (by, *with_each_replaced(body[place], by)):
+            changed = copy.copy(body)
+            changed[place] = inner
+            yield changed
 
 
 # Configuration

@@ -389,7 +389,12 @@ def _account(name: str, provider: type[AnyProvider], given: Mapping[str, Any], n
 
 def is_secret(field: FieldInfo) -> bool:
     """Whether a setting is a credential."""
-    return SecretStr in (field.annotation, *get_args(field.annotation))
+    return _holds_secret(field.annotation)
+
+
+def _holds_secret(annotation: Any) -> bool:
+    """Also within `Secret | None`, however it is annotated."""
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
 
 
 def _first_issue(error: ValidationError) -> tuple[str, str]:

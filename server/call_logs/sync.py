@@ -34,9 +34,9 @@ from call_logs.errors import (
     StoreError,
     Unavailable,
 )
-from call_logs.model import Call
+from call_logs.model import Call, Speaker, Spoken, merged
 from call_logs.prepared import prepared
-from call_logs.providers import Account, AnyProvider, Page
+from call_logs.providers import Account, AnyProvider, Page, Told
 from call_logs.store import AccountRow, Filter, Marks, Saved, Store, Unsettled
 from call_logs.text import Masking
 
@@ -715,6 +715,53 @@ class Sync:
                 going_on = False
             if done:
                 await anyio.to_thread.run_sync(self._store.remember, note, now.isoformat())
+
+    # -- what vendors post ------------------------------------------------------------------------------------------
+
+    async def receive(self, name: str, told: Told) -> Saved:
+        """Keep a call that its vendor posted, or of one that is held what it lacks; refuse one that was erased or is too old.
+
+        How far the account has been read does not change. Raises `StoreError`, also where the account is not open.
+        """
+        line = self._lines[name]
+        if line.provider is None:
+            raise StoreError(line.problem or f"The account {name} is not open yet: the server is starting. Try again.")
+        call = told.call if told.whole else await self._around(line, told.call)
+        if self._retention is not None and call.started_at < self._now() - self._retention:
+            return Saved(refused=1)
+
+        def kept() -> Saved:
+            read = prepared(call, self._masking)
+            held = self._store.call([name], read.id)
+            if held is not None and _tells_more(held, read):
+                # An old delivery, or one that says less than a list: it only fills what is not known yet.
+                read, _ = merged(read, Spoken.of(read.turns), held)
+            return self._store.save_page(name, [read])
+
+        return await anyio.to_thread.run_sync(kept)
+
+    async def _around(self, line: _Line, said: Call) -> Call:
+        """The call that this was said on: the one held, else as the vendor tells within the wait, else what was posted."""
+        assert line.provider is not None  # noqa: S101 - `receive` asked
+        known = await anyio.to_thread.run_sync(self._store.call, [line.account.name], said.id)
+        if known is None and time.monotonic() >= line.idle_until:
+            with contextlib.suppress(ProviderError), anyio.move_on_after(self._wait):
+                known = await line.provider.get(said.vendor_call_id)
+        return said if known is None else known.model_copy(update={"turns": said.turns})
+
+
+def _tells_more(held: Call, read: Call) -> bool:
+    """Whether what is held tells as much of the conversation as what was posted, and of the end of the call."""
+    return (held.is_final or not read.is_final) and _told_of(held) >= _told_of(read)
+
+
+def _told_of(call: Call) -> tuple[bool, bool, int]:
+    """How well the conversation is known: with times, with speakers, how many letters."""
+    return (
+        Spoken.of(call.turns).timed,
+        any(turn.speaker is not Speaker.UNKNOWN for turn in call.turns),
+        sum(len(turn.text) for turn in call.turns),
+    )
 
 
 def _troubled(line: _Line) -> bool:

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, cast
@@ -94,7 +95,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _guessless(secret: SecretStr | None) -> SecretStr | None:
+    if secret is not None and not re.fullmatch(r"[A-Za-z0-9_-]{32,100}", secret.get_secret_value()):
+        raise ValueError("must be 32 to 100 letters, digits, - and _, such as `openssl rand -hex 24` prints")
+    return secret
+
+
 Secret = Annotated[SecretStr, AfterValidator(_printable)]
+WebhookSecret = Annotated[SecretStr | None, AfterValidator(_guessless)]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Origin = Annotated[str, AfterValidator(_origin)]
 
@@ -106,6 +114,13 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     base_url: Origin | None = None
+
+
+class WebhookSettings(Settings):
+    """Of a vendor that posts calls by itself. `webhook_secret` is the last part of the account's address for that; without
+    one there is no such address. Settings named `webhook_…` say nothing of which calls are read."""
+
+    webhook_secret: WebhookSecret = None
 
 
 class Wire(BaseModel):
@@ -177,6 +192,37 @@ class Page:
     deleted: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """What was posted to an account's address, before any of it is believed.
+
+    `headers` are under lower-case names. `addresses`: how the vendor may have written the address that it posted to, for
+    signatures over it.
+    """
+
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    addresses: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A call that a vendor posted. Where it is not `whole`, only its turns and its id count: its vendor's log has the rest."""
+
+    call: Call
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """How a vendor posts calls: what it names them, the header that signs a delivery (None where it can sign none), and
+    the HTTP status upon which it delivers again, where the store is down."""
+
+    events: str
+    signature: str | None = None
+    again: HTTPStatus = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 S = TypeVar("S", bound=Settings)
 W = TypeVar("W", bound=Wire)
 
@@ -188,7 +234,8 @@ class Provider(ABC, Generic[S]):
     shows, from `FEATURES`; the tapes prove it. `silent_because` says why calls have no transcript, where the vendor
     never gives one. `settled` tells which of these calls (by the vendor's ids) are held and final, so that their
     details need not be read again; sync sets it. `reports` names what `read_report` takes, where a vendor sends such.
-    `tells_more_by_id`: `get` knows things that `calls` does not give.
+    `tells_more_by_id`: `get` knows things that `calls` does not give. `webhook`: how the vendor posts calls by itself,
+    where it does; `signed` and `read_webhook` then read a delivery, and the settings are `WebhookSettings`.
     """
 
     slug: ClassVar[str]
@@ -199,6 +246,7 @@ class Provider(ABC, Generic[S]):
     silent_because: ClassVar[str | None] = None
     reports: ClassVar[str | None] = None
     tells_more_by_id: ClassVar[bool] = False
+    webhook: ClassVar[Webhook | None] = None
 
     def __init__(self, account: str, settings: S, names: Mapping[str, str] | None = None) -> None:
         """`names` says how the operator wrote each setting ("HIGHLEVEL_TOKEN"), for next steps."""
@@ -248,6 +296,21 @@ class Provider(ABC, Generic[S]):
         raise UnexpectedPayload(
             f"{account}: {cls.title} sends no reports that could be imported.", "Name an account with --account."
         )
+
+    @classmethod
+    def signed(cls, delivery: Delivery, settings: S) -> bool:
+        """Whether the vendor signed the delivery; also where it signs none, or the account does not ask for it."""
+        del delivery, settings
+        return True
+
+    @classmethod
+    def read_webhook(cls, payload: Any, account: str, settings: S) -> Told | None:
+        """The call of a delivery (clean, as parsed from JSON); None for events of other kinds, or of other accounts.
+
+        Raises `UnexpectedPayload`, which names the fields at fault.
+        """
+        del payload, settings
+        raise UnexpectedPayload(f"{account}: {cls.title} posts no calls.", "Remove the address at the vendor.")
 
     @property
     def trouble(self) -> ProviderError | None:
@@ -300,7 +363,7 @@ class Account:
         told = {
             name: value
             for name, field in fields.items()
-            if name != "base_url" and field.is_required() is required
+            if name != "base_url" and not name.startswith("webhook_") and field.is_required() is required
             if (value := getattr(self.settings, name)) is not None and not isinstance(value, SecretStr)
         }
         return hashlib.blake2b(repr(sorted(told.items())).encode(), digest_size=8).hexdigest() if told else ""

@@ -7,7 +7,6 @@ adapter sees it.
 """
 
 import contextlib
-import json
 import logging
 import re
 import zlib
@@ -20,7 +19,6 @@ from urllib.parse import quote, urlsplit
 
 import anyio
 import httpx
-import pydantic_core
 import stamina
 from aiolimiter import AsyncLimiter
 from pydantic import ValidationError
@@ -36,6 +34,7 @@ from call_logs.errors import (
 )
 from call_logs.logs import hide
 from call_logs.providers import Connection, Wire, fields_at_fault, is_loopback
+from call_logs.providers._payload import parsed
 from call_logs.text import clean_tree
 
 W = TypeVar("W", bound=Wire)
@@ -276,18 +275,6 @@ _NO_SECRET = ("version", "accept", "content-type", "user-agent")
 _INFLATED = ("gzip", "x-gzip", "deflate")
 _CREDENTIAL = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY)
-
-
-def parsed(body: bytes) -> Any:
-    """JSON as vendors send it: strictly, or else with broken characters replaced. Raises `ValueError`."""
-    try:
-        return pydantic_core.from_json(body, allow_inf_nan=True)
-    except ValueError:
-        text = body.decode("utf-16" if body[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
-        try:
-            return json.loads(text, strict=False)
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
 
 
 def _ahead(date: str) -> float | None:

@@ -1,7 +1,7 @@
 """SignalWire's post-prompt reports: the only place where it tells what was said on a call of an AI agent.
 
-SignalWire posts one to the agent's `post_prompt_url` when the AI session ends and can never be asked for it again, so
-reports are imported by those who kept them. Times are microseconds, but a tool call's are seconds. Prompts, variables of
+SignalWire posts one to the agent's `post_prompt_url` when the AI session ends and can never be asked for it again: our
+server receives it there, or it is imported by those who kept it. Times are microseconds, but a tool call's are seconds. Prompts, variables of
 the call, what tools were asked and answered, and addresses are in it too: what is kept is picked, nothing is copied.
 Facts and their evidence: the vendor's published specification ("documented"), its SDK's source, captured reports.
 """
@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from call_logs.errors import UnexpectedPayload
 from call_logs.model import Action, ActionKind, Call, Scalar, Speaker, Status, Turn
 from call_logs.phones import e164
-from call_logs.providers import OR_NONE, Wire, fields_at_fault
+from call_logs.providers import OR_NONE, Told, Wire, fields_at_fault
 from call_logs.providers._kept import facts
 from call_logs.text import clean_tree, without_url_secrets
 
@@ -27,6 +27,9 @@ TOOL = "swaig"
 
 SPEAKERS = {"assistant": Speaker.AGENT, "user": Speaker.CUSTOMER}
 """Whose entries were spoken. Seen beside them: system, system-log, assistant-manual, assistant-thinking, tool."""
+
+TRANSCRIBED = "calling.transcript.completed"
+"""The event of the verb `transcribe`: one text, without speakers."""
 
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
@@ -74,8 +77,29 @@ class _Command(Wire):
 _Entries = Annotated[list[Annotated[_Entry | None, OR_NONE]] | None, OR_NONE]
 
 
+_CallId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,127}$")]
+
+
+class _Posted(Wire):
+    event_type: _Word = None
+    project_id: _Word = None
+    action: _Word = None
+    conversation_type: _Word = None
+
+
+class _Spoken(Wire):
+    call_id: _CallId
+    segment_id: Annotated[_CallId | None, OR_NONE] = None
+    text: _Word = None
+
+
+class _Callback(Wire):
+    timestamp: _Seconds
+    params: _Spoken
+
+
 class _Report(Wire):
-    call_id: str = Field(pattern=r"^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,127}$")
+    call_id: _CallId
     action: _Word = None
     conversation_type: _Word = None
     call_log: _Entries = None
@@ -112,6 +136,44 @@ class _Report(Wire):
             "call_log": all(log is None for log in logs),
         }
         return tuple(name for name, wrong in found.items() if wrong)
+
+
+def read_posted(payload: Any, account: str, project_id: str) -> Told | None:
+    """A report, or what `transcribe` heard; None for all else that is posted, and for another project's.
+
+    Raises `UnexpectedPayload` like `read_report`.
+    """
+    try:
+        posted = _Posted.model_validate(payload)
+        if posted.project_id not in (None, "", project_id) or (posted.event_type or TRANSCRIBED) != TRANSCRIBED:
+            return None
+        if posted.event_type is not None:
+            return _transcribed(_Callback.model_validate(payload), account)
+    except ValidationError as error:
+        raise _no_report(account, fields_at_fault(error)) from None
+    if posted.action == "fetch_conversation" or posted.conversation_type == "chat":
+        return None
+    return Told(read_report(payload, account))
+
+
+def _transcribed(heard: _Callback, account: str) -> Told | None:
+    """The text alone. Its time is the event's, after the call: it stands in for the start until the voice log is read.
+
+    The voice log's id is the segment's (documented).
+    """
+    text = (heard.params.text or "").strip()
+    if not text:
+        return None
+    if heard.timestamp is None:
+        raise _no_report(account, ("timestamp",))
+    call = Call(
+        account=account,
+        provider=PROVIDER,
+        vendor_call_id=heard.params.segment_id or heard.params.call_id,
+        started_at=heard.timestamp,
+        turns=(Turn(n=1, speaker=Speaker.UNKNOWN, text=text),),
+    )
+    return Told(call, whole=False)
 
 
 def read_report(report: Any, account: str) -> Call:

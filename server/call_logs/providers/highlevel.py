@@ -5,6 +5,8 @@ time or cost. `executedCallActions` carries the actions' configuration, credenti
 copied. Facts and their evidence: the vendor's API 2021-04-15 as published, and captures of live answers.
 """
 
+import base64
+import binascii
 import json
 import re
 import time
@@ -13,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationError
 
 from call_logs.errors import AuthFailed, Rejected, UnexpectedPayload
 from call_logs.model import Action, ActionKind, Call, Scalar, Speaker, Status, Turn
@@ -22,13 +24,18 @@ from call_logs.providers import (
     FEATURES,
     OR_NONE,
     Connection,
+    Delivery,
     Identifier,
     Moment,
     Page,
     Provider,
     Secret,
     Settings,
+    Told,
+    Webhook,
+    WebhookSettings,
     Wire,
+    fields_at_fault,
     read_each,
 )
 from call_logs.providers._kept import fact, facts
@@ -73,14 +80,39 @@ DETAILS: Mapping[str, Mapping[str, str]] = {
 SPEAKERS = {"bot": Speaker.AGENT, "agent": Speaker.AGENT, "human": Speaker.CUSTOMER, "user": Speaker.CUSTOMER}
 TOOL_KINDS = {"end_call": ActionKind.END, "transfer_call": ActionKind.TRANSFER}
 
+CALL_ENDED = "VoiceAiCallEnd"
+SIGNATURE = "x-ghl-signature"
+"""Of the body as sent: Ed25519, base64. The older `x-wh-signature` was to end on 2026-07-01 and is not read."""
+
+PUBLIC_KEY = "MCowBQYDK2VwAyEAi2HR1srL4o18O8BRa7gVJY7G7bupbN3H9AwJrHCDiOg="
+"""The vendor's, of its Webhook Integration Guide: one for all apps, and public."""
+
+_ED25519 = bytes.fromhex("302a300506032b6570032100")
+"""What stands before the 32 bytes of such a key."""
+
 _LINE = re.compile(r"(bot|human)\s*:\s?(.*)", re.IGNORECASE)
 
 
-class HighLevelSettings(Settings):
-    """A sub-account (location) and its Private Integration Token with scope `voice-ai-dashboard.readonly`."""
+def _public_key(written: str) -> str:
+    body = re.sub(r"-----(?:BEGIN|END) PUBLIC KEY-----|\\n|\s", "", written)
+    try:
+        key = base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not key.startswith(_ED25519) or len(key) != len(_ED25519) + 32:
+        raise ValueError("must be an Ed25519 public key as the vendor's Webhook Integration Guide shows it")
+    return body
+
+
+class HighLevelSettings(WebhookSettings):
+    """A sub-account (location) and its Private Integration Token with scope `voice-ai-dashboard.readonly`.
+
+    `webhook_public_key` is for the day on which the vendor changes its own: base64, with or without the PEM lines.
+    """
 
     token: Secret
     location_id: Identifier
+    webhook_public_key: Annotated[str, AfterValidator(_public_key)] = PUBLIC_KEY
 
 
 class _Action(Wire):
@@ -114,6 +146,11 @@ class _Log(Wire):
     timed: Annotated[list[_Turn] | None, OR_NONE] = Field(None, alias="transcriptWithToolCalls")  # not documented
     from_number: str | None = Field(None, alias="fromNumber")
     extracted: dict[str, Any] | None = Field(None, alias="extractedData")
+
+
+class _Event(Wire):
+    kind: Annotated[str | None, OR_NONE] = Field(None, alias="type")
+    location_id: Annotated[str | None, OR_NONE] = Field(None, alias="locationId")
 
 
 class _Listing(Wire):
@@ -150,6 +187,8 @@ class HighLevel(Provider[HighLevelSettings]):
     origin: ClassVar = "https://services.leadconnectorhq.com"
     settings_type: ClassVar[type[Settings]] = HighLevelSettings
     gives: ClassVar = frozenset(FEATURES) & {"transcript", "offsets", "agent", "actions", "summary"}
+    # Documented: nothing but a 429 is delivered again.
+    webhook: ClassVar = Webhook(CALL_ENDED, SIGNATURE, HTTPStatus.TOO_MANY_REQUESTS)
 
     def __init__(self, account: str, settings: HighLevelSettings, names: Mapping[str, str] | None = None) -> None:
         """See `Provider`."""
@@ -214,6 +253,36 @@ class HighLevel(Provider[HighLevelSettings]):
                 return None
             raise
         return self._call(log, await self._agent_names())
+
+    @classmethod
+    def signed(cls, delivery: Delivery, settings: HighLevelSettings) -> bool:
+        """Every delivery is signed with the vendor's one key."""
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - a start over stdio needs none of it
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - as above
+
+        key = base64.b64decode(settings.webhook_public_key)[len(_ED25519) :]
+        try:
+            signature = base64.b64decode(delivery.headers.get(SIGNATURE, ""), validate=True)
+            Ed25519PublicKey.from_public_bytes(key).verify(signature, delivery.body)
+        except (ValueError, InvalidSignature):
+            return False
+        return True
+
+    @classmethod
+    def read_webhook(cls, payload: Any, account: str, settings: HighLevelSettings) -> Told | None:
+        """A call that has ended: a row without its timed transcript. An app posts the events of all its locations."""
+        try:
+            event = _Event.model_validate(payload)
+            if event.kind != CALL_ENDED or event.location_id != settings.location_id:
+                return None
+            return Told(to_call(_Log.model_validate(payload), account, None))
+        except ValidationError as error:
+            fields = fields_at_fault(error)
+        raise UnexpectedPayload(
+            f"{account} (HighLevel) was posted something that is no {CALL_ENDED}: {', '.join(fields[:5])}.",
+            "Subscribe the address to that event only; report it if it stays.",
+            fields=fields,
+        )
 
     def _params(self, page: int, page_size: int, place: "_Place | None" = None) -> dict[str, str | int]:
         params: dict[str, str | int] = {

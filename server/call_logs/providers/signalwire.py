@@ -7,6 +7,7 @@ specification ("documented"), the source of its SDKs, and what clients of the li
 """
 
 import base64
+import hmac
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -26,17 +27,21 @@ from call_logs.providers import (
     FEATURES,
     OR_NONE,
     Connection,
+    Delivery,
     Identifier,
     Moment,
     Page,
     Provider,
     Secret,
     Settings,
+    Told,
+    Webhook,
+    WebhookSettings,
     Wire,
     read_each,
 )
 from call_logs.providers._met import Met
-from call_logs.providers._signalwire_report import read_report
+from call_logs.providers._signalwire_report import read_posted, read_report
 
 LOGS = "/api/voice/logs"
 LOG = f"{LOGS}/{{id}}"
@@ -99,15 +104,21 @@ def _space(written: str) -> str:
     return name
 
 
-class SignalWireSettings(Settings):
+SIGNATURE = "x-signalwire-signature"
+"""HMAC-SHA1 of the address and the body under the project's Signing Key, in hexadecimal (source of the vendor's SDK)."""
+
+
+class SignalWireSettings(WebhookSettings):
     """A project, a token of it with the scope Voice, and the name of its Space.
 
-    There is no read-only token: the same scope may place calls. Nothing but GET is ever sent.
+    There is no read-only token: the same scope may place calls. Nothing but GET is ever sent. With a
+    `webhook_signing_key` (the project's, of the dashboard's API page) what is posted must be signed.
     """
 
     project_id: Identifier
     api_token: Secret
     space: Annotated[str, AfterValidator(_space)]
+    webhook_signing_key: Secret | None = None
 
 
 _Word = Annotated[str | None, OR_NONE]
@@ -246,6 +257,8 @@ class SignalWire(Provider[SignalWireSettings]):
     silent_because: ClassVar = "of SignalWire, whose call log carries none (import its post-prompt reports)"
     reports: ClassVar = "post-prompt reports"
     tells_more_by_id: ClassVar = True
+    # Status callbacks "can be lost" (documented); whether a report is ever posted again is not documented.
+    webhook: ClassVar = Webhook("post-prompt reports, transcription callbacks", SIGNATURE)
 
     def __init__(self, account: str, settings: SignalWireSettings, names: Mapping[str, str] | None = None) -> None:
         """See `Provider`."""
@@ -256,6 +269,21 @@ class SignalWire(Provider[SignalWireSettings]):
     def read_report(cls, report: Any, account: str) -> Call:
         """A post-prompt report; see `_signalwire_report`."""
         return read_report(report, account)
+
+    @classmethod
+    def signed(cls, delivery: Delivery, settings: SignalWireSettings) -> bool:
+        """Asked for only with a Signing Key: the address must then reach us as SignalWire wrote it."""
+        if settings.webhook_signing_key is None:
+            return True
+        key = settings.webhook_signing_key.get_secret_value().encode()
+        given = delivery.headers.get(SIGNATURE, "").encode()
+        wanted = [hmac.new(key, one.encode() + delivery.body, "sha1").hexdigest() for one in delivery.addresses]
+        return any([hmac.compare_digest(one.encode(), given) for one in wanted])  # noqa: C419 - each in the same time
+
+    @classmethod
+    def read_webhook(cls, payload: Any, account: str, settings: SignalWireSettings) -> Told | None:
+        """What was said on a call; see `_signalwire_report`."""
+        return read_posted(payload, account, settings.project_id)
 
     def connection(self) -> Connection:
         """HTTP Basic: the project's id and the token."""

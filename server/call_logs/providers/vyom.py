@@ -30,7 +30,11 @@ from call_logs.providers import (
     Provider,
     Secret,
     Settings,
+    Told,
+    Webhook,
+    WebhookSettings,
     Wire,
+    fields_at_fault,
     read_each,
 )
 from call_logs.providers._kept import reason
@@ -98,7 +102,7 @@ def _ids(listed: str) -> str:
     return listed
 
 
-class VyomSettings(Settings):
+class VyomSettings(WebhookSettings):
     """An API key (`lvk_…`) and, optionally, the assistants to which the account is limited: ids, separated by commas.
 
     With assistants named, calls without an assistant and calls of deleted assistants cannot be read.
@@ -164,6 +168,11 @@ class _Listing(Wire):
     data: _Rows
 
 
+class _Ended(Wire):
+    success: Literal[True] = True
+    data: _Log
+
+
 class _Assistant(Wire):
     assistant_id: str = Field(min_length=1)
 
@@ -193,6 +202,8 @@ class Vyom(Provider[VyomSettings]):
         "recording",
         "server-side dates",
     }
+    # Neither documented nor in the server's source is a signature. Delivered again after 429 and 5xx, at most five times.
+    webhook: ClassVar = Webhook("end-of-call webhook")
 
     def __init__(self, account: str, settings: VyomSettings, names: Mapping[str, str] | None = None) -> None:
         """See `Provider`."""
@@ -213,6 +224,21 @@ class Vyom(Provider[VyomSettings]):
             rate=RATE,
             explain=self._advice,
         )
+
+    @classmethod
+    def read_webhook(cls, payload: Any, account: str, settings: VyomSettings) -> Told | None:
+        """A record as the list of all calls has it, when the call has ended."""
+        try:
+            log = _Ended.model_validate(payload).data
+        except ValidationError as error:
+            fields = fields_at_fault(error)
+            raise UnexpectedPayload(
+                f"{account} (Vyom) was posted something that is no end of a call: {', '.join(fields[:5])}.",
+                "Use the address as an assistant's assistant_end_call_url only; report it if it stays.",
+                fields=fields,
+            ) from None
+        chosen = _split(settings.assistant_ids)
+        return None if chosen and log.assistant_id not in chosen else Told(to_call(log, account))
 
     async def check(self) -> None:
         """Asks whether the key is known."""
