@@ -662,3 +662,17 @@ def test_a_search_looks_the_bag_up_and_finds_calls_by_their_key(store: PostgresS
             db, f"EXPLAIN SELECT id FROM {WORDS} WHERE bag @@ '''refund'' & !''§test'''::tsquery"
         )
     assert any(f"{WORDS}_bag" in line for (line,) in lines), lines
+
+
+def test_a_watch_whose_connection_broke_tells_of_every_account(store: PostgresStore, url: str) -> None:
+    """What was changed meanwhile was told to nobody."""
+    store.open_account("bravo", "highlevel")
+    with closing(store.watch()) as watch, closing(PostgresStore(url)) as other:
+        running().sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+        other.save_page("acme", [call(1, "hello")])
+        waits = itertools.count()
+        while not (told := watch.wait(0.1)):
+            assert next(waits) < 50
+        assert told == {"acme", "bravo"}
+        other.save_page("acme", [call(2, "hello")])
+        assert watch.wait(5) == {"acme"}

@@ -4,7 +4,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
@@ -79,11 +79,11 @@ SERVERS = (postgres,)
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens a store, again and again the same one; all are closed at the end."""
     reopen: Open = request.param(tmp_path)
-    with ExitStack() as closing:
+    with ExitStack() as at_end:
 
         def open_one() -> Store:
             store = reopen()
-            closing.callback(store.close)
+            at_end.callback(store.close)
             return store
 
         yield open_one
@@ -467,6 +467,41 @@ def test_who_resigns_lets_another_process_lead(opened: Open) -> None:
     first.resign("initech")
     assert second.lead("initech")
     assert not first.lead("acme")
+
+
+def test_a_watch_tells_whose_calls_another_process_changed(opened: Open) -> None:
+    ours, others = opened(), opened()
+    for name in ("acme", "bravo"):
+        ours.open_account(name, "highlevel")
+    with closing(ours.watch()) as watch:
+        assert watch.wait(0.01) == frozenset()
+        others.save_page("acme", [made(1, "hello")])
+        assert watch.wait(5) == {"acme"}
+        assert watch.wait(0.01) == frozenset()
+        ours.save_page("bravo", [made(2, "hello", account="bravo")])
+        assert watch.wait(5) == {"bravo"}
+        others.erase("acme", ["call-1"])
+        assert watch.wait(5) == {"acme"}
+
+
+def test_a_watch_tells_of_no_write_that_changes_no_call(opened: Open) -> None:
+    ours, others = opened(), opened()
+    ours.open_account("acme", "highlevel")
+    others.save_page("acme", [made(1, "hello")])
+    with closing(ours.watch()) as watch:
+        others.save_page("acme", [made(1, "hello")], Marks(NOW, NOW - timedelta(days=1)))
+        others.note("acme", "ok")
+        others.remember("a note", "of ours")
+        others.erase("acme", ["nobody"])
+        assert watch.wait(0.3) == frozenset()
+
+
+def test_a_watch_knows_an_account_that_came_after_it(opened: Open) -> None:
+    ours, others = opened(), opened()
+    with closing(ours.watch()) as watch:
+        others.open_account("late", "highlevel")
+        others.save_page("late", [made(1, "hello", account="late")])
+        assert watch.wait(5) == {"late"}
 
 
 def test_an_index_of_this_version_needs_no_building(store: Store) -> None:

@@ -13,12 +13,14 @@ import anyio
 from mcp import MCPError
 from mcp.server import MCPServer, ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
+from mcp.server.lowlevel import NotificationOptions
 from mcp.server.stdio import stdio_server
 from mcp.types import INVALID_PARAMS, Resource
 
 from call_logs import __version__, prompts, resources
 from call_logs.auditing import Audit
 from call_logs.config import Config
+from call_logs.notices import Notices
 from call_logs.store import Store, open_store
 from call_logs.sync import Sync
 from call_logs.text import clean, clean_tree
@@ -76,11 +78,16 @@ def build_server(config: Config, store: Store | None = None, now: Callable[[], d
     )
     app = App(held, sync, config.zone, now)
     audit = Audit(held, now)
+    notices = Notices(sync)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncGenerator[App]:
         try:
-            async with audit.running(), sync.running(first_pass_after=FIRST_PASS_AFTER_SECONDS):
+            async with (
+                audit.running(),
+                sync.running(first_pass_after=FIRST_PASS_AFTER_SECONDS),
+                notices.running(held),
+            ):
                 yield app
         finally:
             if store is None:
@@ -93,7 +100,8 @@ def build_server(config: Config, store: Store | None = None, now: Callable[[], d
         instructions=INSTRUCTIONS,
         version=__version__,
         lifespan=lifespan,
-        middleware=[encodable, audit, InvalidParams(tool.name for tool in tools)],
+        middleware=[encodable, audit, InvalidParams(tool.name for tool in tools), notices],
+        subscriptions=notices,
         tools=tools,
         log_level="WARNING",
     )
@@ -146,7 +154,7 @@ async def serve_stdio(server: Server) -> None:
         with anyio.CancelScope() as serving:
             if sys.platform != "win32":
                 tasks.start_soon(_until_signal, serving)
-            await low.run(read, write, low.create_initialization_options())
+            await low.run(read, write, low.create_initialization_options(NotificationOptions(resources_changed=True)))
         if serving.cancelled_caught:
             logging.shutdown()
             sys.stderr.flush()

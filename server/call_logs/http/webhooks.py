@@ -157,13 +157,13 @@ async def _received(app: App, accounts: Sequence[Account], request: Request) -> 
             HTTPStatus.CONFLICT, "account", f"The account {name} cannot be used; list_accounts says what to do."
         )
     try:
-        await app.sync.receive(name, found.told)
+        saved = await app.sync.receive(name, found.told)
     except StoreError as error:
         _log.warning("%s: a call that was posted could not be kept: %s", name, error)
         raise _Refused(
             webhook.again, "store", "It cannot be kept now. Post it again.", **{"retry-after": str(AGAIN_SECONDS)}
         ) from None
-    return JSONResponse({"received": True, "kept": True})
+    return JSONResponse({"received": True, "kept": not saved.refused})
 
 
 def _read(accounts: Sequence[Account], delivery: Delivery) -> _Kept | None:

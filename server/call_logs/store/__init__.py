@@ -320,6 +320,19 @@ class Audited(NamedTuple):
     found: int | None = None
 
 
+class Watch(ABC):
+    """A look-out for calls that are written or erased, by whatever process. For one thread at a time."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> frozenset[str]:
+        """The accounts whose calls have changed since this was last asked, or the watch began; waits for the first one
+        at most so long. Returns empty for none; names too many rather than too few. Raises `StoreError`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the database."""
+
+
 class Store(ABC):
     """The contract. Every implementation passes the same suite by existing."""
 
@@ -511,6 +524,10 @@ class Store(ABC):
     @abstractmethod
     def resign(self, account: str) -> None:
         """Let another process lead the account."""
+
+    @abstractmethod
+    def watch(self) -> Watch:
+        """A look-out for changes from now on, with a connection of its own."""
 
     @abstractmethod
     def index_progress(self) -> float | None:

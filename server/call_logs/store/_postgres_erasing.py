@@ -9,6 +9,7 @@ from datetime import datetime
 
 from call_logs.model import UNCONNECTED
 from call_logs.store import Compared, Tombstone
+from call_logs.store._postgres_changes import tell_of_changes
 from call_logs.store._postgres_connections import Connection, ask
 from call_logs.store._postgres_index import Columns, Index, index_versions
 from call_logs.store._postgres_rows import keep_tally
@@ -93,6 +94,7 @@ def erase(db: Connection, account: int, vendor_ids: Collection[str]) -> int:
     if not ask(db, "SELECT 1 FROM call WHERE account = %s LIMIT 1", (account,)).fetchall():
         ask(db, "DELETE FROM agent WHERE account = %s", (account,))
     ask(db, "UPDATE setting SET value = (value::bigint + 1)::text WHERE name IN ('changes', 'vocabulary')")
+    tell_of_changes(db, account)
     ask(db, "UPDATE setting SET value = (value::bigint + %s)::text WHERE name = 'erased'", (len(held),))
     return len(held)
 

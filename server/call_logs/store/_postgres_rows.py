@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from call_logs.model import UNCONNECTED, Call, Spoken, Turn, merged
 from call_logs.store import Saved
+from call_logs.store._postgres_changes import tell_of_changes
 from call_logs.store._postgres_connections import Connection, ask
 from call_logs.store._postgres_index import Columns, Entry, Index, copy
 from call_logs.store.parts import (
@@ -130,6 +131,7 @@ def save_calls(
         ask(db, "UPDATE setting SET value = %s WHERE name = 'seq'", (str(seq),))
     if written := [one for one in kept.values() if one.written]:
         ask(db, "UPDATE setting SET value = (value::bigint + 1)::text WHERE name = 'changes'")
+        tell_of_changes(db, account)
         _write(db, account, written, known)
     return saved
 

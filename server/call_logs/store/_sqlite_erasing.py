@@ -102,6 +102,7 @@ def erase(db: sqlite3.Connection, account: int, vendor_ids: Collection[str]) -> 
     if db.execute("SELECT 1 FROM call WHERE account = ?", (account,)).fetchone() is None:
         db.execute("DELETE FROM agent WHERE account = ?", (account,))
     db.execute("UPDATE setting SET value = value + 1 WHERE name IN ('changes', 'vocabulary')")
+    db.execute("UPDATE account SET changes = changes + 1 WHERE id = ?", (account,))
     db.execute("UPDATE setting SET value = value + ? WHERE name = 'erased'", (erased,))
     return erased
 

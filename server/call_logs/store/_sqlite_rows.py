@@ -120,6 +120,7 @@ class Page:
             self._db.execute("UPDATE setting SET value = ? WHERE name = 'seq'", (self._seq,))
         if self.saved.new or self.saved.changed:
             self._db.execute("UPDATE setting SET value = value + 1 WHERE name = 'changes'")
+            self._db.execute("UPDATE account SET changes = changes + 1 WHERE id = ?", (self._account,))
         self._db.executemany(COUNTED, [(*place, number) for place, number in self._tally.items() if number])
         self._db.executemany(
             "UPDATE agent SET calls = calls + ? WHERE id = ?",

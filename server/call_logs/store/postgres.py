@@ -40,6 +40,7 @@ from call_logs.store import (
     Unreadable,
     Unsettled,
 )
+from call_logs.store._postgres_changes import PostgresWatch
 from call_logs.store._postgres_connections import Connection, Connections, ask
 from call_logs.store._postgres_erasing import bury, compare, erase, refusals_of, rewrite, tombstones_of
 from call_logs.store._postgres_index import build_step, create, progress, to_build
@@ -630,6 +631,10 @@ class PostgresStore(Store):
             self._leader.close()
         self._leader = None
         self._led.clear()
+
+    def watch(self) -> PostgresWatch:
+        """See `Store.watch`. Of the primary: a replica may have the change a moment later."""
+        return PostgresWatch(self._primary.connect)
 
     def index_progress(self) -> float | None:
         """See `Store.index_progress`."""

@@ -43,6 +43,7 @@ from call_logs.store import (
     Unreadable,
     Unsettled,
 )
+from call_logs.store._sqlite_changes import SQLiteWatch
 from call_logs.store._sqlite_counts import action_groups_of, groups_of, silent_calls, total_of
 from call_logs.store._sqlite_erasing import bury, compare, erase, merge_step, refusals_of, tombstones_of
 from call_logs.store._sqlite_index import build_step, create, is_behind, progress, settings, to_build
@@ -98,7 +99,7 @@ MIGRATIONS: tuple[str, ...] = (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, provider TEXT NOT NULL,
         state TEXT NOT NULL DEFAULT '', problem TEXT, next_step TEXT, last_synced_ms INTEGER,
         high_ms INTEGER, low_ms INTEGER, resume TEXT, tenant TEXT NOT NULL DEFAULT '', scope TEXT NOT NULL DEFAULT '',
-        rests_until_ms INTEGER, vanished INTEGER NOT NULL DEFAULT 0);
+        rests_until_ms INTEGER, vanished INTEGER NOT NULL DEFAULT 0, changes INTEGER NOT NULL DEFAULT 0);
     CREATE TABLE agent(
         id INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES account(id), vendor_id TEXT NOT NULL, name TEXT,
         calls INTEGER NOT NULL DEFAULT 0, UNIQUE(account, vendor_id));
@@ -720,6 +721,10 @@ class SQLiteStore(Store):
         with self._lending:
             if account in self._leading:
                 self._leading.pop(account).close()
+
+    def watch(self) -> SQLiteWatch:
+        """See `Store.watch`."""
+        return SQLiteWatch(self._opened, functools.partial(_told, self._path))
 
     def index_progress(self) -> float | None:
         """See `Store.index_progress`."""
