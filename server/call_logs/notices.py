@@ -74,10 +74,11 @@ class Notices:
 
     @contextlib.asynccontextmanager
     async def running(self, store: Store) -> AsyncGenerator[None]:
-        """Tell of changes in the background until left."""
+        """Tell of changes in the background until left: of all that are made from now on."""
         trouble: Exception | None = None
+        first = await self._look(store)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch, store)
+            tasks.start_soon(self._watch, store, first)
             try:
                 yield
             except Exception as error:  # noqa: BLE001 - raised again below, out of the task group's wrapping
@@ -86,13 +87,22 @@ class Notices:
         if trouble is not None:
             raise trouble
 
-    async def _watch(self, store: Store) -> None:
+    async def _look(self, store: Store) -> "_Look | None":
+        try:
+            return _Look(await anyio.to_thread.run_sync(store.watch))
+        except StoreError as error:
+            _log.warning("changes are not told of for now: %s", error)
+            return None
+
+    async def _watch(self, store: Store, look: "_Look | None") -> None:
         while True:
             try:
-                await self._told_by(_Look(await anyio.to_thread.run_sync(store.watch)))
+                if look is not None:
+                    await self._told_by(look)
             except StoreError as error:
                 _log.warning("changes are not told of for now: %s", error)
-                await anyio.sleep(AGAIN_SECONDS)
+            await anyio.sleep(AGAIN_SECONDS)
+            look = await self._look(store)
 
     async def _told_by(self, look: "_Look") -> None:
         limit = anyio.CapacityLimiter(1)  # of its own: answers have the others
