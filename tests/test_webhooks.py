@@ -29,6 +29,7 @@ from call_logs.http.webhooks import MOST_BYTES
 from call_logs.model import Call, Speaker, Status
 from call_logs.sandbox import Sandbox, serving
 from call_logs.sandbox.highlevel import LOCATION_ID
+from call_logs.store import Tombstone
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.text import Masking
 from conftest import ZONE
@@ -100,7 +101,11 @@ def team(sandbox: Sandbox, tmp_path: Path) -> Serving:
 
     @contextmanager
     def opened(
-        more: Mapping[str, Mapping[str, str]] | None = None, *, tenant: str = "", database: str = "calls.db"
+        more: Mapping[str, Mapping[str, str]] | None = None,
+        *,
+        tenant: str = "",
+        database: str = "calls.db",
+        **options: Any,
     ) -> Generator[Team]:
         tables: dict[str, dict[str, str]] = {
             name: {**sandbox.accounts[f"demo-{provider}"], "webhook_secret": SECRETS[name]}
@@ -120,6 +125,7 @@ def team(sandbox: Sandbox, tmp_path: Path) -> Serving:
             max_age=3600.0,
             wait=3.0,
             masking=Masking.CARDS,
+            **options,
         )
         with closing(SQLiteStore(loaded.database)) as store:
             if tenant:
@@ -327,6 +333,25 @@ def test_an_old_delivery_does_not_undo_a_newer_one(team: Serving) -> None:
         assert len(held.turns) == 4
         assert open_team.post("acme", old).status_code == 200
         assert open_team.call("acme", old["id"]) == held
+
+
+def test_a_call_that_was_erased_here_does_not_come_back(team: Serving) -> None:
+    with team() as open_team:
+        body = ended()
+        assert open_team.post("acme", body).json()["kept"]
+        open_team.server.app.store.bury("acme", [Tombstone.of_call("acme", body["id"])])
+        open_team.server.app.store.erase("acme", [body["id"]])
+        answer = open_team.post("acme", body)
+        assert (answer.status_code, answer.json()) == (200, {"received": True, "kept": False})
+        assert open_team.call("acme", body["id"]) is None
+
+
+def test_a_call_older_than_the_retention_is_not_kept(team: Serving) -> None:
+    with team(retention=timedelta(days=30)) as open_team:
+        old = (datetime.now(UTC) - timedelta(days=31)).isoformat()
+        assert not open_team.post("acme", ended(createdAt=old)).json()["kept"]
+        assert open_team.call("acme", POSTED["acme"][1]) is None
+        assert open_team.post("acme", ended()).json()["kept"]
 
 
 def test_a_call_that_went_on_is_completed(team: Serving) -> None:
