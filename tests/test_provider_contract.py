@@ -26,6 +26,7 @@ from call_logs.errors import (
     Unavailable,
     UnexpectedPayload,
 )
+from call_logs.logs import scrubbed
 from call_logs.model import ActionKind, Call, Direction, Status
 from call_logs.providers import FEATURES, AnyProvider, Page, Provider, Webhook, WebhookSettings, discover
 from call_logs.providers import _http as http
@@ -573,6 +574,45 @@ def test_who_declares_a_webhook_has_a_secret_for_it_and_a_documented_payload(slu
     assert declared == issubclass(tape.provider.settings_type, WebhookSettings)
     assert declared == bool(tape.webhooks)
     assert declared == any(posted.expected is not None for posted in tape.webhooks)
+
+
+@every_posting_provider
+@pytest.mark.parametrize(
+    "secret", ["short", "x" * 31, "x" * 101, "a/secret?with=more#than-letters-and-digits", "ü" * 40]
+)
+def test_a_webhook_secret_that_could_be_guessed_or_would_break_the_address_is_refused(
+    slug: str, secret: str, bare: pytest.MonkeyPatch
+) -> None:
+    tape = load(slug)
+    for name, value in tape.settings.items():
+        bare.setenv(f"{slug}_{name}".upper(), str(value))
+    bare.setenv(f"{slug}_WEBHOOK_SECRET".upper(), secret)
+    (account,) = config.load().accounts
+    assert account.settings is None
+    assert f"{slug}_WEBHOOK_SECRET".upper() in (account.problem or "")
+    assert secret not in f"{account.problem} {account.next_step}"
+
+
+@every_provider
+def test_no_log_can_hold_a_secret_of_the_settings(slug: str, bare: pytest.MonkeyPatch) -> None:
+    tape = load(slug)
+    fields = tape.provider.settings_type.model_fields
+    for name, value in tape.settings.items():
+        bare.setenv(f"{slug}_{name}".upper(), str(value))
+    (account,) = config.load().accounts
+    held = [value.get_secret_value() for _, value in account.settings or () if isinstance(value, SecretStr)]
+    assert len(held) == sum("SecretStr" in str(field.annotation) for field in fields.values())
+    for secret in held:
+        assert secret not in scrubbed(f"it is {secret} in a line")
+
+
+@every_posting_provider
+def test_settings_of_a_webhook_do_not_have_the_history_read_again(slug: str) -> None:
+    tape = load(slug)
+    plain = {name: value for name, value in tape.settings.items() if not name.startswith("webhook_")}
+    without = replace(tape, settings=plain).account("http://127.0.0.1:1")
+    with_them = tape.account("http://127.0.0.1:1")
+    assert (without.tenant, without.scope) == (with_them.tenant, with_them.scope)
 
 
 @every_posting_provider

@@ -513,6 +513,18 @@ def test_odd_values_in_any_field_never_crash_and_never_reach_an_answer(team: Ser
                 assert not set(call.model_dump_json()) & set("\ud800\u202e\x00")
 
 
+def test_hidden_characters_are_gone_before_a_call_is_kept(team: Serving) -> None:
+    hidden = "a\u202eb\ud800c\x00d\u200be"
+    with team() as open_team:
+        open_team.post("acme", ended(transcript=f"human:{hidden}\n", summary=hidden, extractedData={hidden: hidden}))
+        now = datetime.now(UTC).isoformat()
+        spoken = [{"speaker": hidden, "text": hidden, "timestamp": now}]
+        open_team.post("desk", record(transcripts=spoken, assistant_name=hidden, call_end_reason=hidden))
+        kept = [open_team.call(account, POSTED[account][1]) for account in ("acme", "desk")]
+        assert all(call is not None and call.turns for call in kept)
+        assert not set("".join(map(str, kept))) & set("\u202e\ud800\x00\u200b")
+
+
 def test_a_card_number_that_was_spoken_is_never_kept(team: Serving) -> None:
     spoken = "four one one one one one one one one one one one one one one one"
     said = [f"My card is {CARD}.", f"It is {CARD.replace(' ', '')}", f"That is {spoken}"]
