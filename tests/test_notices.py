@@ -16,9 +16,9 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import ResourcesListChanged
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 import call_logs
+from as_who import AsWho
 from call_logs import notices
 from call_logs.app import build_server
 from call_logs.config import Config, load
@@ -134,18 +134,6 @@ async def test_over_stdio_an_older_client_is_told_on_its_session(tmp_path: Path)
             say(store, "bravo", 2)
             await heard.until(2)
     assert set(heard.methods) == {notices.CHANGED}
-
-
-class AsWho:
-    """In a team server's place: each request is answered as the principal that a header names."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        names = dict(scope.get("headers", ())).get(b"x-accounts", b"").decode()
-        with answering(Principal("test", frozenset(names.split(",")) if names else None)):
-            await self._app(scope, receive, send)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from mcp import Client
 
+from as_who import AsWho
 from call_logs.app import Server, build_server
 from call_logs.config import Config, load
 from call_logs.http import webhooks
@@ -133,7 +134,7 @@ def team(sandbox: Sandbox, tmp_path: Path) -> Serving:
             server = build_server(config, store)
             app = server.streamable_http_app(stateless_http=True)
             app.router.routes.extend(webhooks.routes(server.app))
-            with serving(app) as origin, httpx.Client(timeout=20) as http:
+            with serving(AsWho(app)) as origin, httpx.Client(timeout=20) as http:
                 yield Team(origin, server, http)
 
     return opened
