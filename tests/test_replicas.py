@@ -328,7 +328,7 @@ def total_of(url: str, accounts: tuple[str, ...]) -> int:
 
 
 def test_who_listens_at_one_hears_of_a_call_that_was_posted_to_the_other(
-    replicas: list[Replica], vendor: Vendor, record_property: Callable[[str, object], None]
+    replicas: list[Replica], vendor: Vendor, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     vendor.held.clear()
     for one in replicas:
@@ -357,3 +357,8 @@ def test_who_listens_at_one_hears_of_a_call_that_was_posted_to_the_other(
         return seconds
 
     record_property("heard_ms", round(1000 * anyio.run(heard)))
+    for one in replicas:
+        one.down(signal.SIGTERM)
+    told = "".join((tmp_path / f"{name}.log").read_text() for name in REPLICAS)
+    assert SECRET not in told
+    assert "posted elsewhere" not in told

@@ -28,8 +28,8 @@ from call_logs.sync import Sync
 QUIET_SECONDS = 1.0
 """From one notice to the next."""
 
-SLICE_SECONDS = 0.2
-"""How long a thread waits for the store, and the end of the process for the thread."""
+LOOK_SECONDS = 0.2
+"""How often the store is looked at. No thread waits for it: the end of the process would wait for the thread."""
 
 AGAIN_SECONDS = 5.0
 """After which a store that could not be watched is tried again."""
@@ -114,6 +114,7 @@ class Notices:
                 if readable and (self._listeners or self._sessions):
                     await self._tell(readable)
                     await anyio.sleep(QUIET_SECONDS)
+                await anyio.sleep(LOOK_SECONDS)
 
     async def _tell(self, accounts: Iterable[str]) -> None:
         names = tuple(accounts)
@@ -127,7 +128,7 @@ class Notices:
 
 
 class _Look:
-    """A wait for the store in a thread that may be left alone: then the watch is closed when the thread is done."""
+    """A look at the store in a thread that may be left alone: then the watch is closed when the thread is done."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
@@ -136,7 +137,7 @@ class _Look:
     def __call__(self) -> frozenset[str]:
         self._busy = True
         try:
-            return self._watch.wait(SLICE_SECONDS) if not self._ended else frozenset()
+            return self._watch.wait(0.0) if not self._ended else frozenset()
         finally:
             self._busy = False
             if self._ended:

@@ -14,8 +14,8 @@ from call_logs.store._postgres_connections import Connection, ask
 CHANNEL = "call_logs_changes"
 """Of the database. What is told is an account's number."""
 
-AGAIN_SECONDS = 1.0
-"""How long after a failure a connection is asked for anew."""
+AGAIN_SECONDS = 5.0
+"""How long after a connection could not be had another one is asked for."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,25 +32,22 @@ class PostgresWatch(Watch):
         self._connect = connect
         self._names: dict[str, str] = {}
         self._db: Connection | None = None
+        self._again_at = 0.0
         self._listen()
 
     def wait(self, seconds: float) -> frozenset[str]:
         """See `Watch.wait`. A server that is gone raises nothing: it is asked for again, once in a while."""
-        begun = time.monotonic()
+        if self._db is None:
+            return self._heard_again(seconds)
         try:
-            if self._db is None:
-                self._listen()
-                return frozenset(self._names.values())
             told = {notice.payload for notice in self._db.notifies(timeout=seconds, stop_after=1)}
             if told:
                 told |= {notice.payload for notice in self._db.notifies(timeout=0)}
             if not told <= self._names.keys():
                 self._names = self._named()
-        except (psycopg.Error, StoreError) as error:
-            if self._db is not None:
-                _log.warning("changes are not heard of for now: %s", type(error).__name__)
+        except psycopg.Error as error:
+            _log.warning("changes are not heard of for now: %s", type(error).__name__)
             self.close()
-            time.sleep(max(0.0, min(AGAIN_SECONDS, seconds - (time.monotonic() - begun))))
             return frozenset()
         return frozenset(self._names[number] for number in told if number in self._names)
 
@@ -60,6 +57,19 @@ class PostgresWatch(Watch):
             with contextlib.suppress(psycopg.Error):
                 self._db.close()
         self._db = None
+
+    def _heard_again(self, seconds: float) -> frozenset[str]:
+        """Every account, once there is a connection again."""
+        left = self._again_at - time.monotonic()
+        if left > 0:
+            time.sleep(min(left, seconds))
+            return frozenset()
+        try:
+            self._listen()
+        except (psycopg.Error, StoreError):  # the connections' log says why
+            self._again_at = time.monotonic() + AGAIN_SECONDS
+            return frozenset()
+        return frozenset(self._names.values())
 
     def _listen(self) -> None:
         db = self._connect()
