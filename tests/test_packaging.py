@@ -23,7 +23,7 @@ from pydantic import SecretStr
 import bundle
 from call_logs import __version__
 from call_logs.config import is_secret, load, variables
-from call_logs.providers import discover
+from call_logs.providers import WEBHOOK, discover
 from call_logs.sandbox import running
 from call_logs.tools import all_tools
 
@@ -87,12 +87,12 @@ DOCUMENTED_SERVER_JSON: dict[str, Any] = {
 
 
 def settings() -> dict[str, bool]:
-    """Every provider's variable but those of other origins, and whether it is a credential."""
+    """Every provider's variable that one person's server needs, and whether it is a credential."""
     return {
         f"{slug}_{name}".upper(): is_secret(field)
         for slug, provider in discover().items()
         for name, field in provider.settings_type.model_fields.items()
-        if name != "base_url"
+        if name != "base_url" and not name.startswith(WEBHOOK)
     }
 
 

@@ -21,7 +21,7 @@ from call_logs.commands.files import replace_file
 from call_logs.commands.terminal import console, said, tell
 from call_logs.config import PREFIX, account_of, config_file, default_config, from_environment, is_secret
 from call_logs.errors import ConfigError
-from call_logs.providers import AnyProvider, discover
+from call_logs.providers import WEBHOOK, AnyProvider, discover
 
 _SUFFIXES = {"_file": "file", "_env": "env"}
 
@@ -146,7 +146,7 @@ def _asked(provider: type[AnyProvider], given: Mapping[str, Any], before: Mappin
     if given and all(key in given for key, field in fields.items() if field.is_required()):
         return table
     for key, field in fields.items():
-        if key == "base_url" or key in given:
+        if key == "base_url" or key.startswith(WEBHOOK) or key in given:
             continue
         required, secret = field.is_required(), is_secret(field)
         words = f"{provider.title}: {key.replace('_', ' ')}"

@@ -95,6 +95,10 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+WEBHOOK = "webhook_"
+"""How settings begin that concern what a vendor posts: a server for a team, and not which calls are read."""
+
+
 def _guessless(secret: SecretStr | None) -> SecretStr | None:
     if secret is not None and not re.fullmatch(r"[A-Za-z0-9_-]{32,100}", secret.get_secret_value()):
         raise ValueError("must be 32 to 100 letters, digits, - and _, such as `openssl rand -hex 24` prints")
@@ -118,7 +122,7 @@ class Settings(BaseModel):
 
 class WebhookSettings(Settings):
     """Of a vendor that posts calls by itself. `webhook_secret` is the last part of the account's address for that; without
-    one there is no such address. Settings named `webhook_…` say nothing of which calls are read."""
+    one there is no such address. Further settings for it are named `webhook_…` as well."""
 
     webhook_secret: WebhookSecret = None
 
@@ -363,7 +367,7 @@ class Account:
         told = {
             name: value
             for name, field in fields.items()
-            if name != "base_url" and not name.startswith("webhook_") and field.is_required() is required
+            if name != "base_url" and not name.startswith(WEBHOOK) and field.is_required() is required
             if (value := getattr(self.settings, name)) is not None and not isinstance(value, SecretStr)
         }
         return hashlib.blake2b(repr(sorted(told.items())).encode(), digest_size=8).hexdigest() if told else ""
