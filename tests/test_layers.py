@@ -11,7 +11,7 @@ MODULES = {
     file.relative_to(PACKAGE).with_suffix("").as_posix().removesuffix("/__init__"): file
     for file in PACKAGE.rglob("*.py")
 }
-READS_MCP = ("app", "tools", "resources", "prompts", "notices", "http", "demo")
+READS_MCP = ("app", "tools", "resources", "prompts", "notices", "http", "demo", "views")
 
 
 def imports(module: str) -> set[str]:

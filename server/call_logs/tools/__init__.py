@@ -22,6 +22,7 @@ from call_logs.errors import CallLogsError
 from call_logs.principals import asking
 from call_logs.store import Store
 from call_logs.sync import Sync
+from call_logs.views import VIEWS, address
 
 
 def _now() -> datetime:
@@ -106,12 +107,14 @@ class StrictTool(Tool):
 def strict(function: Callable[..., Any], title: str, answers: type[BaseModel]) -> Tool:
     """The function as a read-only tool with a compact schema: no titles, no nulls, enums in place.
 
-    `answers` is the form of its structured answers.
+    `answers` is the form of its structured answers. A tool with a view names its page, for hosts that draw answers.
     """
     annotations = ToolAnnotations(
         title=title, read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
     )
-    tool = StrictTool.from_function(function, title=title, annotations=annotations)
+    view = VIEWS.get(function.__name__)
+    meta = {"ui": {"resourceUri": address(view)}} if view else None
+    tool = StrictTool.from_function(function, title=title, annotations=annotations, meta=meta)
     assert isinstance(tool, StrictTool)  # noqa: S101 - made by its own class
     tool.answers = answers
     tool.description = " ".join((function.__doc__ or "").split())

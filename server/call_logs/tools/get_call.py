@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 from math import ceil
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio.to_thread
+from mcp.server.apps import client_supports_apps
 from mcp.types import CallToolResult
 from pydantic import Field
 
@@ -16,7 +17,7 @@ from call_logs.phones import digits
 from call_logs.providers import NO_ACCOUNT
 from call_logs.sip import in_words
 from call_logs.store import Excerpt, Filter
-from call_logs.text import defang, short
+from call_logs.text import clean_tree, defang, short
 from call_logs.times import show_seconds
 from call_logs.tools import App, Ctx, app_of
 from call_logs.tools.answer import (
@@ -40,6 +41,7 @@ from call_logs.tools.answer import (
     stamp,
     transcript_uri,
 )
+from call_logs.views import PROMISES
 
 AROUND = 5
 """Turns shown on either side of `around`."""
@@ -161,7 +163,18 @@ async def get_call(
         raise BadQuery("Give either turns or around, not both.")
     call = await call_of(app, call_id)
     await app.sync.detail(call)
-    return await anyio.to_thread.run_sync(_answer, app, call.id, turns, around)
+    result = await anyio.to_thread.run_sync(_answer, app, call.id, turns, around)
+    if client_supports_apps(ctx):
+        result.meta = {PROMISES: await anyio.to_thread.run_sync(_promises, app, call.id)}
+    return result
+
+
+def _promises(app: App, call_id: str) -> dict[str, Any]:
+    """What the view draws and the answer does not hold: the promises, as `summarize_call_actions` gives them."""
+    from call_logs.tools.summarize_call_actions import promises_of  # noqa: PLC0415 - it imports this module
+
+    held = excerpt(app, call_id, 1, None)
+    return clean_tree(promises_of(app, held.call).model_dump(mode="json", exclude_none=True)) if held else {}
 
 
 async def call_of(app: App, call_id: str) -> Call:

@@ -84,6 +84,15 @@ class EndedPart(Part):
     duration_seconds: float | None = None
 
 
+class PromisesPart(Part):
+    """A call's promises: those without an executed action, or all where the vendor reports no actions."""
+
+    actions_reported: bool
+    promised_not_executed: list[PromisePart] | None = None
+    promised: list[PromisePart] | None = None
+    promises_left_out: int | None = None
+
+
 class ActionGroupPart(Part):
     """Executed actions that share a key."""
 
@@ -185,15 +194,14 @@ async def summarize_call_actions(
 
 
 def _one(app: App, call_id: str) -> CallToolResult:
-    from call_logs.promises import promised, unkept  # noqa: PLC0415 - its patterns take a while to compile
-
     held = excerpt(app, call_id, 1, None)
     if held is None:
         raise CallNotFound("This call is not kept. Use list_calls or search_transcripts to find another.")
     call = held.call
-    reported = _reported(app, call)
+    of_call = promises_of(app, call)
+    reported = of_call.actions_reported
     actions = action_parts(app, call)
-    promises = [_part(one) for one in (unkept(call.turns, call.actions) if reported else promised(call.turns))]
+    promises = of_call.promised_not_executed or of_call.promised or []
     fit = fitting([*promises, *actions], MOST_CHARACTERS // 2, dumped)
     promises = promises[:fit]
     coverage = coverage_of_call(app, call, held.total_turns)
@@ -223,6 +231,21 @@ def _one(app: App, call_id: str) -> CallToolResult:
     ]
     quotes = [*action_quotes(actions), *(_promise_quote(promise) for promise in promises)]
     return answer(structured, facts, quotes)
+
+
+def promises_of(app: App, call: Call) -> PromisesPart:
+    """The promises of a call that is given with all its turns; neither kind where it has none."""
+    from call_logs.promises import promised, unkept  # noqa: PLC0415 - its patterns take a while to compile
+
+    reported = _reported(app, call)
+    found = [_part(one) for one in (unkept(call.turns, call.actions) if reported else promised(call.turns))]
+    shown = found[: fitting(found, MOST_CHARACTERS // 2, dumped)]
+    return PromisesPart(
+        actions_reported=reported,
+        promised_not_executed=shown if reported and call.turns else None,
+        promised=shown if not reported and call.turns else None,
+        promises_left_out=len(found) - len(shown) or None,
+    )
 
 
 def _part(promise: "Promise") -> PromisePart:

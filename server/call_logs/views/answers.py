@@ -1,0 +1,82 @@
+"""The answers that a page of its own holds: asked of the tools, as a client would, and put together.
+
+They come from what the store holds; no vendor is asked, but by the demo, whose store is empty before.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+from mcp import Client
+from mcp.types import TextContent
+
+from call_logs.app import build_server
+from call_logs.config import Config
+from call_logs.errors import CallLogsError
+
+MOST_CALLS = 1_000
+"""Calls that a report lists; it says how many more there are."""
+
+PAGE = 100
+
+Body = dict[str, Any]
+T = TypeVar("T")
+Ask = Callable[[str, Body], Awaitable[Body]]
+
+_BY: Final = {"by_day": "day", "by_status": "status", "by_agent": "agent"}
+
+
+async def answers(config: Config, questions: Callable[[Ask], Awaitable[T]], *, sync_first: bool = False) -> T:
+    """What the questions come to when they are asked of the tools. A tool's error is raised as `CallLogsError`."""
+    server = build_server(config, from_held=not sync_first)
+    async with Client(server) as client:
+        if sync_first:
+            for name in server.app.sync.names:
+                await server.app.sync.finish(name)
+
+        async def ask(tool: str, arguments: Body) -> Body:
+            given = {name: value for name, value in arguments.items() if value is not None}
+            result = await client.call_tool(tool, given)
+            if result.is_error:
+                text = " ".join(block.text for block in result.content if isinstance(block, TextContent))
+                raise CallLogsError(text.removeprefix(f"Error executing tool {tool}: "))
+            return result.structured_content or {}
+
+        try:
+            return await questions(ask)
+        except CallLogsError as error:
+            trouble = error
+    raise trouble  # here, since the client's task group would wrap it
+
+
+async def whole_call(ask: Ask, call_id: str) -> tuple[Body, Body]:
+    """`get_call` with every turn, however many answers that takes, and the call's promises."""
+    answer = await ask("get_call", {"call_id": call_id, "turns": "all"})
+    while rest := answer.pop("next_turns", None):
+        more = await ask("get_call", {"call_id": call_id, "turns": rest})
+        answer["turns"] += more["turns"]
+        if "next_turns" in more and more["turns"]:
+            answer["next_turns"] = more["next_turns"]
+    done = await ask("summarize_call_actions", {"call_id": call_id})
+    told = ("actions_reported", "promised_not_executed", "promised")
+    return answer, {name: done[name] for name in told if name in done}
+
+
+async def report(ask: Ask, since: str, until: str | None, account: str | None) -> Body:
+    """A window's counts, promises and calls (the newest `MOST_CALLS`), each as its tool answers it."""
+    asked: Body = {"since": since, "until": until, "account": account}
+    calls = await ask("list_calls", asked | {"limit": PAGE, "with_summary": True})
+    # The window is resolved once, so that "today" and "last 3 days" mean the same in every answer.
+    window = calls["window"]
+    told: Body = {"calls": calls, "filters": {"account": account} if account else {}}
+    cursor_of = asked | {"limit": PAGE, "with_summary": True}
+    while (cursor := calls.get("next_cursor")) and len(calls["calls"]) < MOST_CALLS:
+        more = await ask("list_calls", cursor_of | {"cursor": cursor})
+        calls["calls"] += more["calls"]
+        calls["next_cursor"] = more.get("next_cursor")
+        calls["coverage"] = more["coverage"]
+    calls.pop("next_cursor", None)
+    resolved: Body = {"since": window.get("since"), "until": window.get("until"), "account": account}
+    for name, dimension in _BY.items():
+        told[name] = await ask("count_calls", resolved | {"group_by": [dimension]})
+    told["promises"] = await ask("summarize_call_actions", resolved | {"group_by": "promise"})
+    return told
