@@ -86,6 +86,7 @@ def test_a_start_does_not_load_what_only_a_sync_or_the_demo_needs(tmp_path: Path
         "uvicorn",
         "call_logs.sandbox",
         "call_logs.promises",
+        "call_logs.views.answers",
     ]
     code = (
         "import sys, call_logs.app, call_logs.config as c\n"

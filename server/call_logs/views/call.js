@@ -8,7 +8,7 @@ const SPEAKERS = { agent: "Agent", customer: "Customer", system: "System", unkno
 
 const ordinal = (count) =>
   `${count}${(Math.floor((count % 100) / 10) === 1 ? null : { 1: "st", 2: "nd", 3: "rd" }[count % 10]) || "th"}`;
-const kindOf = (promise) => (promise.kind === "other" ? "call back" : words(promise.kind));
+const kindOf = (promise) => (promise.kind === "other" ? "call back" : words(promise.kind ?? "of an unknown kind"));
 
 const happened = (call, turns, promises) => {
   const at = new Map(turns.filter((turn) => number(turn.offset_seconds) !== null).map((turn) => [turn.n, turn.offset_seconds]));
@@ -17,7 +17,7 @@ const happened = (call, turns, promises) => {
   const kept = list(promises.promised_not_executed).map((one) => [one, true]);
   const open = list(promises.promised).map((one) => [one, false]);
   const events = list(call.actions).map(table).filter((one) => one.kind !== "end").map((one) => ({
-    at: placed(one), turn: one.turn, shape: "◆", kind: "", what: upper(words(one.kind)),
+    at: placed(one), turn: one.turn, shape: "◆", kind: "", what: said(upper(words(one.kind))),
     more: [given(one.name) ? said(one.name) : "", ...Object.entries(table(one.details))
       .filter(([name, value]) => !name.endsWith("_id") && typeof value !== "boolean")
       .map(([name, value]) => (name === "text" || name === "said" ? (spoken.get(one.turn) === value ? null : said(`“${value}”`))
@@ -29,7 +29,7 @@ const happened = (call, turns, promises) => {
     const claimed = promise.claimed ? "Claimed as done" : "Promised";
     events.push({
       at: placed(promise), turn: promise.turn, shape: broken ? "▲" : "△", kind: broken ? "warn" : "quiet", broken,
-      what: broken ? `${claimed}, not executed: ${kindOf(promise)}` : `${claimed}: ${kindOf(promise)}; whether it was done cannot be told`,
+      what: [claimed, broken ? ", not executed: " : ": ", said(kindOf(promise)), broken ? "" : "; whether it was done cannot be told"],
       more: [given(promise.text) ? said(`“${promise.text}”`) : ""],
       brief: `${claimed.toLowerCase()}, ${broken ? "not executed" : "unknown whether done"}: ${kindOf(promise)}`, text: promise.text,
     });
@@ -41,7 +41,7 @@ const happened = (call, turns, promises) => {
   const why = [given(call.end_reason) ? said(call.end_reason) : ending && given(ending.name) ? said(words(ending.name)) : "",
     given(call.sip_status_code) ? said(`SIP ${call.sip_status_code}`) : ""].filter(Boolean);
   if (over) events.push({ at: ended, turn: null, shape: "■", kind: "end", last: true, brief: "end of the call",
-    what: ["Ended", given(call.status) && call.status !== "unknown" ? `, ${words(call.status)}` : ", status not told"],
+    what: ["Ended", given(call.status) && call.status !== "unknown" ? [", ", said(words(call.status))] : ", status not told"],
     more: why.length ? why : [unknown("no reason told")] });
   const order = (one) => one.at ?? (one.last ? Infinity : at.get(one.turn) ?? Infinity);
   events.sort((one, other) => order(one) - order(other) || Number(Boolean(one.last)) - Number(Boolean(other.last)));
@@ -69,6 +69,7 @@ const lanes = (turns, events, ended, jump) => {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("viewBox", "0 0 1000 20");
     svg.setAttribute("preserveAspectRatio", "none");
+    svg.setAttribute("aria-hidden", "true");
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
     path.setAttribute("d", shapes.join(""));
     svg.append(path);
@@ -89,13 +90,13 @@ const lanes = (turns, events, ended, jump) => {
     ticks.push(tick);
   }
   const marks = events.filter((one) => one.at !== null).map((one) => {
-    const mark = el("span", { class: `mark ${one.kind}`, title: `${clock(one.at)} ${one.brief}`, click: () => given(one.turn) && jump(one.turn) }, one.shape);
+    const mark = el("span", { class: `mark ${one.kind}`, title: `${clock(one.at)} ${plain(one.brief)}`, click: () => given(one.turn) && jump(one.turn) }, one.shape);
     mark.style.left = `${place(one.at)}%`;
     return mark;
   });
   const spoke = ["agent", "customer"].map((kind) => [kind, timed.filter((turn) => turn.speaker === kind).length]);
   const described = `Timeline of ${clock(end)}: ${spoke.map(([kind, turns]) => `${plural(turns, "turn")} of the ${kind}`).join(", ")}; ` +
-    events.map((one) => (one.at === null ? "" : `${one.brief} at ${clock(one.at)}`)).filter(Boolean).join("; ");
+    events.map((one) => (one.at === null ? "" : `${plain(one.brief)} at ${clock(one.at)}`)).filter(Boolean).join("; ");
   return el("figure", { class: "line" },
     el("div", { role: "img", "aria-label": described },
       lane("Agent", "agent"), lane("Customer", "customer"), timed.some((turn) => turn.speaker === "unknown") ? lane("Speaker?", "unknown") : null,
@@ -125,7 +126,7 @@ const turnOf = (turn, events, hit) => {
       el("span", { class: "said", dir: "auto" }, marked(String(turn.text ?? ""), own.filter((one) => one.broken !== undefined).map((one) => one.text))),
       turn.cut ? el("span", { class: "quiet small" }, "The rest of this turn is left out.") : null,
       own.length ? el("div", { class: "done" }, own.map((one) =>
-        el("span", { class: one.broken ? "warn" : "" }, sign(one.shape, one.kind), ` ${upper(one.brief)}`))) : null));
+        el("span", { class: one.broken ? "warn" : "" }, sign(one.shape, one.kind), " ", said(upper(one.brief))))) : null));
 };
 
 const rowLine = (row) => el("li", {}, given(row.started_at) ? when(row.started_at) : unknown(), " · ", lasted(row.duration_seconds), " · ",
@@ -138,7 +139,7 @@ const showCall = (answer, asked, meta) => {
   const { events, ended, over } = happened(call, turns, table(promises));
   const hit = number(table(asked).around);
   const customer = customerOf(call);
-  document.title = given(customer) ? `Call with ${customer}` : "A call";
+  document.title = given(customer) ? `Call with ${plain(customer)}` : "A call";
 
   const jump = (n) => {
     const turn = document.getElementById(`turn-${n}`);
@@ -166,14 +167,14 @@ const showCall = (answer, asked, meta) => {
       sign(one.shape, one.kind === "end" ? "" : one.kind),
       el("span", { class: "quiet" }, one.at === null ? unseen("time not told") : one.at < 0 ? "before" : clock(one.at)),
       el("div", {}, el("span", { class: "what" }, one.what), " ", one.more),
-      there.has(one.turn) ? el("button", { class: "go", type: "button", click: () => jump(one.turn) }, `Turn ${one.turn}`)
-        : given(one.turn) ? el("span", { class: "quiet small" }, `turn ${one.turn}`) : null))) : null,
+      there.has(one.turn) ? el("button", { class: "go", type: "button", click: () => jump(one.turn) }, "Turn ", said(one.turn))
+        : given(one.turn) ? el("span", { class: "quiet small" }, "turn ", said(one.turn)) : null))) : null,
     unknowns.map((line) => el("p", { class: "note" }, line)));
 
   const [first, latest, total] = [turns[0]?.n, turns[turns.length - 1]?.n, number(answer.total_turns)];
   const part = !turns.length ? null : turns.length === total ? plural(total, "turn") : `Turns ${first}–${latest} of ${total ?? "an unknown number"}`;
   const spoken = el("section", { class: "spoken", "aria-label": "Transcript" }, heading(2, "Transcript"),
-    part ? el("p", { class: "note" }, part, given(answer.next_turns) ? `; turns ${answer.next_turns} go on` : "", call.speakers_parsed
+    part ? el("p", { class: "note" }, part, given(answer.next_turns) ? ["; turns ", said(answer.next_turns), " go on"] : "", call.speakers_parsed
       ? ". Who spoke was told apart by words in one text: a caller could have imitated the agent" : "", ".") : null,
     turns.length ? el("ol", { class: turns.length > LONG ? "turns long" : "turns", tabindex: "0", role: "list", "aria-label": "Turns" }, turns.map((turn) => turnOf(turn, events, hit)))
       : el("p", {}, unknown(total ? `None of the ${plural(total, "turn")} is in this answer.` : "No transcript."),

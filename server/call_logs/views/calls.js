@@ -33,7 +33,7 @@ const callRow = (row, longest, dayShown) => {
     cell("agent", told(row.agent, "agent not told")),
     cell("turns-held", number(row.turns) ? plural(row.turns, "turn") : el("span", { class: "quiet" }, "no transcript")),
     cell("did", list(row.actions).length ? said(list(row.actions).map(words).join(", ")) : ""),
-    cell("id mono", el("span", { class: "said", title: row.id }, String(row.id ?? ""))),
+    cell("id mono", given(row.id) ? el("span", { class: "said", dir: "auto", title: plain(row.id) }, row.id) : ""),
   ), given(row.summary) ? el("tr", { role: "row", class: "more" }, el("td", { role: "cell", colspan: "8" }, unseen("Vendor’s summary: "),
     el("span", { class: "said quiet", dir: "auto" }, row.summary))) : null];
 };
@@ -79,7 +79,7 @@ const callList = (answer, asked) => {
     if (counts.size < 2 && !(name === "Action" && counts.size)) return null;
     const options = [...counts].sort((one, other) => other[1] - one[1]);
     return el("label", {}, name, el("select", { change: (event) => { state.chosen.set(name, options[event.target.selectedIndex - 1]?.[0]); draw(); } },
-      el("option", {}, "Any"), options.map(([value, count]) => el("option", {}, `${value === NOT_TOLD ? "not told" : shownAs(value)} (${count})`))));
+      el("option", {}, "Any"), options.map(([value, count]) => el("option", {}, `${value === NOT_TOLD ? "not told" : plain(shownAs(value))} (${count})`))));
   };
   const filters = rows.length > 1 ? el("div", { class: "filters", role: "search", "aria-label": "Filter the calls of this answer" },
     el("label", {}, "Find", el("input", { type: "search", placeholder: "number, agent, id", autocomplete: "off", spellcheck: "false",
@@ -89,7 +89,7 @@ const callList = (answer, asked) => {
       Object.entries(ORDERS).map(([key, [name]]) => el("option", { selected: key === state.sort }, name))))) : null;
   draw();
   const more = given(answer.next_cursor) || (total !== null && rows.length < total);
-  return [filters, shown, rows.length ? el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The calls" }, body) : el("p", {}, "No calls.", given(answer.note) ? [" ", said(answer.note)] : ""),
+  return [filters, shown, rows.length ? el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of calls" }, body) : el("p", {}, "No calls.", given(answer.note) ? [" ", said(answer.note)] : ""),
     more ? el("p", { class: "note" }, total !== null && rows.length < total ? `${plural(total - rows.length, "call")} of this question ${total - rows.length === 1 ? "is" : "are"} not in this answer. ` : "There are more pages. ",
       "Filters and order here concern what is shown.", given(answer.next_cursor) ? " next_cursor goes on." : "") : null];
 };

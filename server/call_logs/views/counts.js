@@ -3,7 +3,7 @@
 const TIMED = ["day", "hour", "weekday"];
 const WEEK = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 const MOST_COLUMNS = 124;
-const MOST_LABELS = 6;
+const MOST_LABELS = 5;
 const DAY = 86_400_000;
 
 const spent = (seconds) => {
@@ -14,8 +14,8 @@ const keyOf = (group, name) => String(table(group.key)[name] ?? "unknown");
 const nameOf = (dimension, value) =>
   value === "unknown" ? unknown(dimension === "status" || dimension === "agent" || dimension === "direction" ? `${dimension} not told` : "not told")
     : dimension === "day" && dated(value) ? dated(value).full
-      : ["status", "direction"].includes(dimension) ? upper(words(value)) : said(value);
-const briefOf = (dimension, value) => (dimension === "day" && dated(value) ? dated(value).short : dimension === "weekday" ? value.slice(0, 3) : value);
+      : said(["status", "direction"].includes(dimension) ? upper(words(value)) : value);
+const briefOf = (dimension, value) => (dimension === "day" && dated(value) ? dated(value).short : dimension === "weekday" ? value.slice(0, 3) : plain(value));
 
 // The whole calendar between the first and the last: a day without calls is a column of none, not a gap left out.
 const filled = (dimension, groups) => {
@@ -48,7 +48,7 @@ const columns = (dimension, groups) => {
     return value > 0 ? piece : null;
   };
   return el("figure", { class: "chart" },
-    el("div", { class: "columns", role: "img", "aria-label": `Calls by ${dimension}: ${plural(all.length, dimension)}, most on ${briefOf(dimension, peak.name)} with ${most}. The table below has all numbers.` },
+    el("div", { class: "columns", role: "img", "aria-label": `Calls by ${plain(dimension)}: ${all.length} columns, most on ${briefOf(dimension, peak.name)} with ${most}. The table below has all numbers.` },
       all.map((group) => el("span", { class: `column${group === peak ? " most" : ""}`, title: `${briefOf(dimension, group.name)}: ${plural(group.calls, "call")}, ${group.answered} answered` },
         all.length <= 16 || group === peak ? el("b", {}, String(group.calls)) : null, part("other", group.calls - group.answered), part("", group.answered)))),
     el("div", { class: "labels", "aria-hidden": "true" }, all.map((group, index) =>
@@ -68,8 +68,8 @@ const bars = (dimension, groups, drawn) => {
     return el("span", { class: "stack", "aria-hidden": "true" }, part("", group.answered), part("other", group.calls - group.answered));
   };
   const head = (name, kind) => el("th", { scope: "col", class: kind }, name);
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Calls by ${words(dimension)}` }, el("table", { class: "bars" },
-    el("thead", {}, el("tr", {}, head(upper(words(dimension))), drawn ? el("td", { class: "stretch" }) : null, head("Calls", "number"), head("Answered", "number"),
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Calls by ${plain(words(dimension))}` }, el("table", { class: "bars" },
+    el("thead", {}, el("tr", {}, head(said(upper(words(dimension)))), drawn ? el("td", { class: "stretch" }) : null, head("Calls", "number"), head("Answered", "number"),
       head("In all", "number spare"), head("Median", "number spare"))),
     el("tbody", {}, groups.map((group) => el("tr", {}, el("th", { scope: "row" }, nameOf(dimension, keyOf(group, dimension))),
       drawn ? el("td", { class: "stretch" }, stack(group)) : null,
@@ -95,8 +95,8 @@ const matrix = (dimensions, groups, leftOut) => {
       return cell;
     }), sums ? el("td", { class: "sum" }, own.reduce((sum, group) => sum + (group ? group.calls : 0), 0).toLocaleString("en")) : null);
   });
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Calls by ${dimensions.map(words).join(" and ")}` }, el("table", { class: "matrix" },
-    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, upper(words(dimensions[down]))),
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Calls by ${plain(dimensions.map(words).join(" and "))}` }, el("table", { class: "matrix" },
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, said(upper(words(dimensions[down])))),
       ordered(across).map((column) => el("th", { scope: "col" }, nameOf(dimensions[across], column))), sums ? el("th", { scope: "col" }, "Calls") : null)),
     el("tbody", {}, rows)));
 };
@@ -131,7 +131,7 @@ const showCounts = (answer) => {
   const dimensions = groups.length ? Object.keys(table(groups[0].key)) : [];
   const seen = coverage(answer.coverage);
   return [el("header", { class: "head" },
-    el("h1", {}, dimensions.length ? `Calls by ${dimensions.map(words).join(" and ")}` : number(answer.total) === 0 ? "No calls" : "Calls"),
+    el("h1", {}, dimensions.length ? ["Calls by ", said(dimensions.map(words).join(" and "))] : number(answer.total) === 0 ? "No calls" : "Calls"),
     el("p", { class: "small quiet" }, windowed(answer.window)), filtered(answer.filters)),
   isWhole(answer.coverage) ? null : seen, figures(answer), ...drawnCounts(answer), isWhole(answer.coverage) ? seen : null].filter(Boolean);
 };

@@ -20,6 +20,8 @@ const number = (value) => (typeof value === "number" && Number.isFinite(value) ?
 
 // Text of others, in a direction of its own: it cannot turn round what stands beside it.
 const said = (value, name = "span") => el(name, { class: "said", dir: "auto" }, String(value));
+// Where only a string can stand (an option, a title): what turns directions round is taken out, the rest is set apart.
+const plain = (value) => `\u2068${String(value).replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "")}\u2069`;
 const unknown = (words = "not told") => el("span", { class: "unknown" }, words);
 const told = (value, words) => (given(value) ? said(value) : unknown(words));
 const sign = (shape, kind) => el("i", { class: `sign${kind ? ` ${kind}` : ""}`, "aria-hidden": "true" }, shape);
@@ -71,7 +73,7 @@ const GOING_ON = ["queued", "ringing", "in_progress"];
 const status = (value) => {
   const known = given(value) && value !== "unknown";
   const kind = !known ? ["?", "quiet"] : value === "completed" ? ["●", ""] : GOING_ON.includes(value) ? ["◐", ""] : ["✕", "quiet"];
-  return [sign(...kind), known ? upper(words(value)) : unknown("status not told")];
+  return [sign(...kind), known ? said(upper(words(value))) : unknown("status not told")];
 };
 
 const heading = (level, text) => el(`h${level}`, {}, text);
@@ -92,11 +94,11 @@ const coverage = (told) => {
   for (const one of accounts) {
     const named = given(one.problem) && given(one.account) && String(one.problem).startsWith(one.account);
     const none = one.account === "none";
-    lines.push([none || named ? "" : [said(one.account), " is ", words(one.state || "not well"), ": "],
+    lines.push([none || named ? "" : [said(one.account), " is ", said(words(one.state || "not well")), ": "],
       given(one.problem) ? [said(one.problem), " "] : "", given(one.next_step) ? [said(one.next_step), " "] : "",
       given(one.last_synced_at) ? ["Last read ", when(one.last_synced_at), "."] : ""]);
   }
-  if (given(seen.history_since)) lines.push(["History from ", String(seen.history_since).slice(0, 10), " on."]);
+  if (given(seen.history_since)) lines.push(["History from ", said(String(seen.history_since).slice(0, 10)), " on."]);
   const missing = table(seen.missing_transcripts);
   if (number(missing.count)) {
     const why = Object.entries(table(missing.reasons)).map(([reason, calls]) => `${calls} ${reason}`).join("; ");
@@ -120,9 +122,10 @@ const isWhole = (told) => table(told).complete === true;
 
 const windowed = (asked) => {
   const window = table(asked);
-  if (!given(window.since) && !given(window.until)) return given(window.zone) ? `At any time (${window.zone})` : "At any time";
+  const zone = given(window.zone) ? [" (", said(window.zone), ")"] : "";
+  if (!given(window.since) && !given(window.until)) return el("span", {}, "At any time", zone);
   return el("span", {}, "From ", given(window.since) ? when(window.since) : "the first call", " until ",
-    given(window.until) ? when(window.until) : "now", given(window.zone) ? ` (${window.zone})` : "");
+    given(window.until) ? when(window.until) : "now", zone);
 };
 const filtered = (asked) => {
   const named = Object.entries(table(asked)).filter(([name]) => !["since", "until"].includes(name));

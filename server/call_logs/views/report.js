@@ -1,9 +1,9 @@
 // A window at a glance, as a file: how many, what was promised and not done, and the calls.
 
 const promiseLine = (one) => el("li", { class: "promise" },
-  el("p", {}, sign("▲", "warn"), el("strong", { class: "warn" }, ` ${one.claimed ? "Claimed as done" : "Promised"}: ${one.kind === "other" ? "call back" : words(one.kind)}`),
+  el("p", {}, sign("▲", "warn"), el("strong", { class: "warn" }, one.claimed ? " Claimed as done: " : " Promised: ", said(one.kind === "other" ? "call back" : words(one.kind ?? "of an unknown kind"))),
     " · ", told(one.customer_number, "number not told"), " · ", told(one.agent, "agent not told"), given(one.citation) ? [" · ", said(String(one.citation).split(" · ").slice(1).join(" · "))] : "",
-    given(one.turn) ? ` · turn ${one.turn}` : ""),
+    given(one.turn) ? [" · turn ", said(one.turn)] : ""),
   el("blockquote", { class: "said", dir: "auto" }, String(one.text ?? "")), el("p", { class: "mono quiet" }, said(one.call_id)));
 
 const showReport = (answer) => {
