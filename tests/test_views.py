@@ -340,6 +340,7 @@ class TestInAHost:
         refused = lakeside_calls("get_call", call_id="nobody/1")
         assert refused["isError"]
         shown = open_view(lakeside_calls.page("get_call"), tool_input(call_id="nobody/1"), tool_result(refused))
+        assert "This could not be answered" in shown.text()
         assert "There is no such call id" in shown.text()
         assert shown.frame.get_by_role("alert").is_visible()
         cancelled = {"method": "ui/notifications/tool-cancelled", "params": {"reason": "user"}}
@@ -357,6 +358,8 @@ class TestInAHost:
                 {"call": {"id": "a/1", "status": "ringing"}, "turns": [{"n": 1, "text": "Hi"}]},
                 "Speaker not told",
             ),
+            ("get_call", {"turns": [{"n": 1, "text": "Hi"}]}, "The times of the turns are not told"),
+            ("get_call", {"call": {"id": "a/1"}}, "Promises were not compared with actions"),
             ("list_calls", {}, "No calls"),
             ("list_calls", {"calls": [], "total": 0, "note": "To widen, leave out: agent."}, "To widen"),
             ("list_calls", {"calls": [{}, {"id": 5}, None], "total": 9, "coverage": {"complete": False}}, "INCOMPLETE"),
@@ -412,7 +415,8 @@ class TestInAHost:
         else:
             pytest.fail("no call of Vyom has a promise")
         shown = open_view(lakeside_calls.page("get_call"), tool_result(result))
-        assert "whether it was done cannot be told" in shown.text()
+        assert "This vendor reports no actions: whether what was promised was done cannot be told." in shown.text()
+        assert "; whether it was done cannot be told" in shown.text()
         assert "not executed" not in shown.text()
 
     def test_the_hosts_theme_goes_before_the_systems(self, lakeside_calls: Lakeside, open_view: Opening) -> None:

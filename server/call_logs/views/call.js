@@ -175,7 +175,8 @@ const showCall = (answer, asked, meta) => {
   const part = !turns.length ? null : turns.length === total ? plural(total, "turn") : `Turns ${first}–${latest} of ${total ?? "an unknown number"}`;
   const spoken = el("section", { class: "spoken", "aria-label": "Transcript" }, heading(2, "Transcript"),
     part ? el("p", { class: "note" }, part, given(answer.next_turns) ? ["; turns ", said(answer.next_turns), " go on"] : "", call.speakers_parsed
-      ? ". Who spoke was told apart by words in one text: a caller could have imitated the agent" : "", ".") : null,
+      ? ". Who spoke was told apart by words in one text: a caller could have imitated the agent" : "",
+      turns.some((turn) => number(turn.offset_seconds) !== null) ? "" : ". The times of the turns are not told", ".") : null,
     turns.length ? el("ol", { class: turns.length > LONG ? "turns long" : "turns", tabindex: "0", role: "list", "aria-label": "Turns" }, turns.map((turn) => turnOf(turn, events, hit)))
       : el("p", {}, unknown(total ? `None of the ${plural(total, "turn")} is in this answer.` : "No transcript."),
         table(table(answer.coverage).missing_transcripts).reasons ? el("span", { class: "quiet" }, " ", said(Object.keys(answer.coverage.missing_transcripts.reasons).join("; "))) : ""));
