@@ -3,17 +3,20 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp import Client
+from mcp import Client, StdioServerParameters
 from mcp.client.extension import advertise
 from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
 from mcp.types import TextResourceContents
@@ -152,12 +155,13 @@ def _unmarked(text: str) -> str:
 
 
 @anyio_only
-async def test_the_view_of_a_call_is_given_the_promises_that_its_actions_answer_has(asking: Asking) -> None:
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_the_view_of_a_call_is_given_the_promises_that_its_actions_answer_has(asking: Asking, mode: str) -> None:
     async with asking() as ask:
         found = (await ask("summarize_call_actions", group_by="promise")).body["promised_not_executed"]
         call_id = found[0]["call_id"]
         done = (await ask("summarize_call_actions", call_id=call_id)).body
-        async with Client(ask.server, extensions=[SHOWS_VIEWS]) as drawing:
+        async with Client(ask.server, mode=mode, extensions=[SHOWS_VIEWS]) as drawing:
             drawn = await drawing.call_tool("get_call", {"call_id": call_id, "around": found[0]["turn"]})
     told = (drawn.meta or {})[PROMISES]
     assert told == {name: done[name] for name in ("actions_reported", "promised_not_executed")}
@@ -262,6 +266,20 @@ class TestInAHost:
         assert at
         assert end
         assert at["x"] < end["x"]
+
+    def test_a_server_in_a_process_of_its_own_is_drawn(self, open_view: Opening) -> None:
+        inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
+        server = StdioServerParameters(
+            command=sys.executable, args=["-m", "call_logs", "serve", "--demo"], env=inherited
+        )
+        with start_blocking_portal() as portal:
+            connecting = portal.wrap_async_context_manager(Client(server, extensions=[SHOWS_VIEWS]))
+            with connecting as client:
+                ask = Lakeside(portal, client)
+                found = ask("list_calls", limit=5)
+                shown = open_view(ask.page("list_calls"), tool_input(limit=5), tool_result(found))
+                assert shown.frame.locator(".list tbody tr:not(.dayrow, .more)").count() == 5
+                assert found["structuredContent"]["calls"][0]["id"] in shown.text()
 
     def test_a_hit_is_marked_and_scrolled_to_and_a_promise_is_one_press_away(
         self, lakeside_calls: Lakeside, open_view: Opening
