@@ -42,7 +42,11 @@ def test_no_file_holds(what: str) -> None:
     for file in tracked():
         name = file.relative_to(ROOT).as_posix()
         made_up = name.startswith(MADE_UP) and what in ("a private key", "a live-looking token")
-        if file.suffix != ".png" and not made_up and re.search(FORBIDDEN[what], file.read_text(encoding="utf-8", errors="ignore")):
+        if (
+            file.suffix != ".png"
+            and not made_up
+            and re.search(FORBIDDEN[what], file.read_text(encoding="utf-8", errors="ignore"))
+        ):
             found.append(name)
     assert not found
 

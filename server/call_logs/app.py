@@ -25,6 +25,7 @@ from call_logs.store import Store, open_store
 from call_logs.sync import Sync
 from call_logs.text import clean, clean_tree
 from call_logs.tools import App, all_tools
+from call_logs.views.apps import apps
 
 INSTRUCTIONS = """\
 Answers questions about phone calls of voice agents: who called, what was said, what was done. Calls of all connected
@@ -103,6 +104,7 @@ def build_server(config: Config, store: Store | None = None, now: Callable[[], d
         middleware=[encodable, audit, InvalidParams(tool.name for tool in tools), notices],
         subscriptions=notices,
         tools=tools,
+        extensions=[apps()],
         log_level="WARNING",
     )
     server.app = app

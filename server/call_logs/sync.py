@@ -596,7 +596,7 @@ class Sync:
         """
         line = self._lines[name]
         found: Call | None = None
-        if line.provider is None or time.monotonic() < line.idle_until:
+        if line.provider is None or self._offline or time.monotonic() < line.idle_until:
             raise CallNotFound(
                 f"No call {name}/{vendor_call_id} is held here, and {line.account.provider.title} cannot be asked "
                 f"now. {line.problem or ''} {line.next_step or ''}".rstrip()

@@ -186,4 +186,47 @@ def completion(context: click.Context, *, shell: str) -> None:
     click.echo(found(context.find_root().command, {}, PROGRAM, _ASKED_BY).source())
 
 
-COMMANDS = (search, doctor, setup, completion)
+@click.command()
+@click.argument("call")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write; it must not exist yet."
+)
+@click.option("--no-open", is_flag=True, help="Do not open it in the browser.")
+@demo_option
+@json_option
+def view(*, call: str, out: Path | None, no_open: bool, demo: bool, as_json: bool) -> None:
+    """Show one call in the browser: timeline and transcript.
+
+    From what was read already: no vendor is asked. Writes a page of its own that loads nothing; CALL is an id as the
+    tools show it.
+    """
+    from call_logs.commands.view import view_call  # noqa: PLC0415 - only this command needs it
+
+    with configured(demo=demo) as config:
+        sys.exit(view_call(config, call, out, opens=not no_open, sync_first=demo, as_json=as_json))
+
+
+@click.command()
+@click.option("--since", required=True, metavar="WHEN", help="ISO 8601, today, last week, last 30 days …")
+@click.option("--until", metavar="WHEN", help="As --since; a bare date or past period counts whole.")
+@account_option("Only this account, or all of a provider.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write; it must not exist yet.",
+)
+@demo_option
+@json_option
+def report(*, since: str, until: str | None, account: str | None, out: Path, demo: bool, as_json: bool) -> None:
+    """Write a window's calls as a page: counts, promises not kept, the list.
+
+    From what was read already: no vendor is asked.
+    """
+    from call_logs.commands.report import write_report  # noqa: PLC0415 - only this command needs it
+
+    with configured(demo=demo) as config:
+        sys.exit(write_report(config, since, until, account, out, sync_first=demo, as_json=as_json))
+
+
+COMMANDS = (search, view, report, doctor, setup, completion)

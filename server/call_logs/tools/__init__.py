@@ -62,7 +62,8 @@ def app_of(ctx: Ctx) -> App:
 
 def context_of(app: App) -> Ctx:
     """A context in which this process itself calls a tool's function, as the command line does; errors come as they are."""
-    asked = SimpleNamespace(lifespan_context=app)  # of a request tools use nothing else
+    # Of a request tools use nothing else.
+    asked = SimpleNamespace(lifespan_context=app, session=SimpleNamespace(client_capabilities=None))
     return Ctx(request_context=cast("Any", asked))
 
 

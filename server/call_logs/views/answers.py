@@ -1,17 +1,23 @@
-"""The answers that a page of its own holds: asked of the tools, as a client would, and put together.
+"""The answers that a page of its own holds: asked of the tools by this process itself, and put together.
 
 They come from what the store holds; no vendor is asked, but by the demo, whose store is empty before.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from mcp import Client
-from mcp.types import TextContent
-
-from call_logs.app import build_server
+from call_logs.auditing import Audit
 from call_logs.config import Config
 from call_logs.errors import CallLogsError
+from call_logs.store import open_store
+from call_logs.sync import Sync
+from call_logs.tools import App, context_of
+from call_logs.tools.answer import channels
+from call_logs.tools.count_calls import count_calls
+from call_logs.tools.get_call import get_call
+from call_logs.tools.list_calls import list_calls
+from call_logs.tools.summarize_call_actions import summarize_call_actions
 
 MOST_CALLS = 1_000
 """Calls that a report lists; it says how many more there are."""
@@ -22,30 +28,41 @@ Body = dict[str, Any]
 T = TypeVar("T")
 Ask = Callable[[str, Body], Awaitable[Body]]
 
+_TOOLS: Final = {tool.__name__: tool for tool in (get_call, list_calls, count_calls, summarize_call_actions)}
 _BY: Final = {"by_day": "day", "by_status": "status", "by_agent": "agent"}
 
 
 async def answers(config: Config, questions: Callable[[Ask], Awaitable[T]], *, sync_first: bool = False) -> T:
-    """What the questions come to when they are asked of the tools. A tool's error is raised as `CallLogsError`."""
-    server = build_server(config, from_held=not sync_first)
-    async with Client(server) as client:
-        if sync_first:
-            for name in server.app.sync.names:
-                await server.app.sync.finish(name)
+    """What the questions come to when they are asked of the tools. Raises what the tools raise."""
+    with contextlib.closing(open_store(config.database, config.database_read)) as store:
+        sync = Sync(
+            config.accounts,
+            store,
+            history=config.history,
+            max_age=config.max_age,
+            wait=config.wait,
+            masking=config.masking,
+            retention=config.retention,
+            offline=not sync_first,
+        )
+        app = App(store, sync, config.zone)
+        audit = Audit(store, app.now)
 
         async def ask(tool: str, arguments: Body) -> Body:
             given = {name: value for name, value in arguments.items() if value is not None}
-            result = await client.call_tool(tool, given)
-            if result.is_error:
-                text = " ".join(block.text for block in result.content if isinstance(block, TextContent))
-                raise CallLogsError(text.removeprefix(f"Error executing tool {tool}: "))
-            return result.structured_content or {}
+            _, body = channels(await _TOOLS[tool](context_of(app), **given))
+            audit.told(tool, body)
+            return body
 
-        try:
-            return await questions(ask)
-        except CallLogsError as error:
-            trouble = error
-    raise trouble  # here, since the client's task group would wrap it
+        async with audit.running(), sync.running():
+            try:
+                if sync_first:
+                    for name in sync.names:
+                        await sync.finish(name)
+                return await questions(ask)
+            except CallLogsError as error:
+                refused = error
+        raise refused  # here, since a task group would wrap it
 
 
 async def whole_call(ask: Ask, call_id: str) -> tuple[Body, Body]:
