@@ -572,6 +572,14 @@ async def test_no_card_number_code_or_vendor_secret_reaches_an_answer(asking: As
     assert "apiDetails" not in everything
 
 
+async def test_a_week_by_hours_is_whole(asking: Asking) -> None:
+    async with asking() as ask:
+        answer = await ask("count_calls", group_by=["weekday", "hour"])
+        assert "groups_left_out" not in answer.body
+        assert len({group["key"]["weekday"] for group in answer.body["groups"]}) == 7
+        assert sum(group["calls"] for group in answer.body["groups"]) == answer.body["total"]
+
+
 async def test_every_answer_keeps_its_budget(asking: Asking) -> None:
     async with asking() as ask:
         for tool, arguments in (

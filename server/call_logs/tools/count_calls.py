@@ -137,7 +137,9 @@ def _answer(app: App, question: Asked, group_by: tuple[Dimension, ...]) -> CallT
         )
         for group in groups
     ]
-    fit = fitting(parts, DEFAULT_CHARACTERS, _line, dumped) if parts else 0
+    # A week by hours is 168 groups, of which none should be missing.
+    room = 2 * DEFAULT_CHARACTERS if set(group_by) == {"weekday", "hour"} else DEFAULT_CHARACTERS
+    fit = fitting(parts, room, _line, dumped) if parts else 0
     coverage = coverage_of(app, question.which, question.names, about_agents="agent" in group_by)
     note = widen(question.narrowing) if not total else BY_PHONE if "phone" in group_by else None
     structured = CountCalls(
