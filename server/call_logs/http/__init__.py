@@ -1,0 +1,1 @@
+"""The team server: the protocol over HTTP, for principals with tokens."""
