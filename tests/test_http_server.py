@@ -11,8 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator, Iterator
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from mcp.types import TextContent
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.openmetrics import parser
 
 from call_logs.__main__ import cli
 from call_logs.errors import StoreError
@@ -139,9 +138,9 @@ def test_there_is_nothing_to_get_from_a_server_without_sessions(team: Team, meth
     assert got.headers["allow"] == "POST"
 
 
-def test_a_response_does_not_say_what_serves_it(team: Team) -> None:
-    assert team.client.get("/nothing").status_code == 404
-    assert "server" not in team.client.get("/healthz").headers or True
+def test_there_is_nothing_at_other_places(team: Team) -> None:
+    for path in ("/", "/mcp/extra", "/sse", "/docs", "/.well-known/oauth-protected-resource/mcp"):
+        assert team.client.get(path).status_code == 404
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[]", b'"text"', b'{"jsonrpc": "2.0"}', b"\xff", b"[" * 100_000])
@@ -177,7 +176,8 @@ def test_numbers_are_openmetrics_and_tell_nothing_of_a_call(tmp_path: Path) -> N
         team.call("list_calls", limit=0)
         team.call(f"tool {word(1)} +12065550100")
         text = team.client.get("/metrics").text
-    families = {family.name: family for family in text_string_to_metric_families(text)}
+    untyped: Any = parser
+    families = {family.name: family for family in untyped.text_string_to_metric_families(text)}
     calls = {sample.labels["account"]: sample.value for sample in families["call_logs_calls"].samples}
     assert calls == {account(0): 5, account(1): 5}
     lags = [sample.value for sample in families["call_logs_sync_lag_seconds"].samples]
@@ -291,11 +291,7 @@ def test_spans_hold_nothing_that_was_asked_or_said(tmp_path: Path, monkeypatch: 
     spans = exporter.get_finished_spans()
     names = {span.name for span in spans}
     assert {"tools/call search_transcripts", "tools/call unknown", "prompts/get unknown", "resources/list"} <= names
-    assert {span.attributes["error.type"] for span in spans if span.attributes and "error.type" in span.attributes} >= {
-        "tool_error",
-        "-32602",
-        "-32603",
-    }
+    assert {str((span.attributes or {}).get("error.type")) for span in spans} >= {"tool_error", "-32602", "-32603"}
     for span in spans:
         told = span.to_json()
         for secret in ("zylo", "secretword", "2065550", "the bug quotes"):
@@ -347,7 +343,7 @@ async def ask_all(team: Team, tokens: list[str], requests: int, at_once: int) ->
             others = [
                 other for other in range(PRINCIPALS) if other != who and (account(other) in text or word(other) in text)
             ]
-            answered = got.status == 200 and "result" in got.message and account(who) in text
+            answered = got.status == 200 and "result" in got.message and (account(who) in text or word(who) in text)
             came["crossed" if others else "right" if answered else f"failed: {got.status}"] += 1
             came[f"era {era}"] += 1
 
@@ -380,12 +376,10 @@ def test_20000_answers_of_17_principals_200_at_once_do_not_cross(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     came, seconds = crowd(tmp_path, 20_000, 200)
+    table = [f"{20_000 / seconds:.0f} requests/s, {seconds:.0f} s, {PRINCIPALS} principals, 200 at once, all with id 1"]
+    table += [f"  {what:20} {number:6}" for what, number in sorted(came.items())]
     with capsys.disabled():
-        print(
-            f"\n{20_000 / seconds:.0f} requests/s, {seconds:.0f} s, {PRINCIPALS} principals, 200 at once, all with id 1"
-        )
-        for what, number in sorted(came.items()):
-            print(f"  {what:20} {number:6}")
+        sys.stdout.write("\n" + "\n".join(table) + "\n")
     assert (came["right"], came["crossed"]) == (20_000, 0), came
 
 
@@ -490,7 +484,9 @@ def test_the_network_is_let_in_with_a_token(tmp_path: Path) -> None:
                     },
                 )
             ]
+            server = client.get(f"{own}/healthz").headers.get("server")
     assert statuses == [401, 200, 200, 421, 421]
+    assert server is None
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
@@ -504,7 +500,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
     assert "--port" in ran.stderr
 
 
-def test_options_of_http_need_http(tmp_path: Path) -> None:
+def test_options_of_http_need_http() -> None:
     ran = CliRunner().invoke(cli, ["serve", "--allow-host", "calls.example.com"])
     assert ran.exit_code == 2
     assert "go with --http" in ran.output
@@ -514,7 +510,7 @@ def test_options_of_http_need_http(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs `call-logs-mcp token …` with one account, named highlevel."""
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
@@ -522,10 +518,10 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     def run(*words: str) -> Any:
         return CliRunner().invoke(cli, ["token", *words])
 
-    return run  # type: ignore[return-value] # a fixture
+    return run
 
 
-def test_a_token_is_printed_alone_and_once(command: Any, tmp_path: Path) -> None:
+def test_a_token_is_printed_alone_and_once(command: Callable[..., Any], tmp_path: Path) -> None:
     made = command("new", "support", "--accounts", "highlevel", "--scopes", "calls:read")
     token = made.stdout.strip()
     assert made.exit_code == 0
@@ -540,7 +536,9 @@ def test_a_token_is_printed_alone_and_once(command: Any, tmp_path: Path) -> None
     assert Tokens(tmp_path / "tokens.json").principal(token) is None
 
 
-def test_a_token_without_options_reads_all_accounts_and_looks_after_nothing(command: Any, tmp_path: Path) -> None:
+def test_a_token_without_options_reads_all_accounts_and_looks_after_nothing(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
     told = json.loads(command("new", "support", "--json").stdout)
     assert told["accounts"] is None
     assert told["scopes"] == ["calls:read", "transcripts:read"]
@@ -562,14 +560,12 @@ def test_a_token_without_options_reads_all_accounts_and_looks_after_nothing(comm
     ],
 )
 def test_what_there_is_not_is_refused_with_what_there_is(
-    command: Any, tmp_path: Path, words: list[str], told: str
+    command: Callable[..., Any], tmp_path: Path, words: list[str], told: str
 ) -> None:
     refused = command(*words)
     assert told in str(refused.exception)
     assert not (tmp_path / "tokens.json").exists()
 
 
-def test_every_prompt_is_named(tmp_path: Path) -> None:
-    with serving_team(configured(tmp_path, 1)) as team:
-        assert [one["name"] for one in team.ask("prompts/list").result["prompts"]] == list(PROMPTS)
-        assert replace(team.config).tokens is None
+def test_every_prompt_is_named(team: Team) -> None:
+    assert [one["name"] for one in team.ask("prompts/list").result["prompts"]] == list(PROMPTS)

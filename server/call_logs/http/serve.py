@@ -16,6 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
+from uvicorn.server import HANDLED_SIGNALS
 
 from call_logs.app import build_server
 from call_logs.config import Config
@@ -101,8 +102,8 @@ def serve_http(config: Config, *, host: str, port: int, allow_hosts: Sequence[st
             )
         )
         _tell(config, host, listening.getsockname()[1], names)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _nothing)  # uvicorn raises it again once it has stopped
+        for number in HANDLED_SIGNALS:
+            signal.signal(number, _nothing)  # uvicorn raises them again once it has stopped
         gc.freeze()
         gc.enable()
         server.run(sockets=[listening])
