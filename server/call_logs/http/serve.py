@@ -3,6 +3,7 @@
 There are no sessions: each request stands for itself, in the protocol's old and new revisions alike.
 """
 
+import asyncio
 import contextlib
 import gc
 import ipaddress
@@ -25,6 +26,7 @@ from call_logs.http.authentication import Authentication
 from call_logs.http.guard import MOST_BODY_BYTES, Guard, KnownPlaces, allowed
 from call_logs.http.health import Metrics, routes
 from call_logs.http.limits import Limits
+from call_logs.http.stopping import Stopping
 from call_logs.providers import is_loopback
 from call_logs.tools import App, all_tools
 
@@ -36,8 +38,11 @@ MOST_CONNECTIONS = 1_000
 KEEP_ALIVE_SECONDS = 75
 """Longer than a proxy keeps an idle connection, so that it never sends a request into one that is being closed."""
 
-STOP_SECONDS = 2
+STOP_SECONDS = 1.0
 """What is still being answered when the server is stopped has this long."""
+
+CUT_OFF_SECONDS = 3
+"""After so long whatever did not let itself be ended is cut off."""
 
 
 def team_server(
@@ -87,9 +92,10 @@ def serve_http(config: Config, *, host: str, port: int, allow_hosts: Sequence[st
     _refuse_open_doors(config, host)
     names = (*allow_hosts, *_own_name(host))
     with _listening(host, port) as listening:
-        server = uvicorn.Server(
+        app = Stopping(team_server(config, allow_hosts=names))
+        server = _Server(
             uvicorn.Config(
-                team_server(config, allow_hosts=names),
+                app,
                 log_config=None,  # logs stay scrubbed
                 access_log=False,
                 server_header=False,
@@ -98,8 +104,9 @@ def serve_http(config: Config, *, host: str, port: int, allow_hosts: Sequence[st
                 lifespan="on",
                 limit_concurrency=MOST_CONNECTIONS,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=STOP_SECONDS,
-            )
+                timeout_graceful_shutdown=CUT_OFF_SECONDS,
+            ),
+            app,
         )
         _tell(config, host, listening.getsockname()[1], names)
         for number in HANDLED_SIGNALS:
@@ -107,6 +114,18 @@ def serve_http(config: Config, *, host: str, port: int, allow_hosts: Sequence[st
         gc.freeze()
         gc.enable()
         server.run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which ends open streams before it waits for them."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Stopping) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().call_later(STOP_SECONDS, self._stopping.stop)
+        await super().shutdown(sockets)
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
