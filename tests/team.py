@@ -83,7 +83,13 @@ def configured(folder: Path, accounts: int, calls: int = 5, **settings: Any) -> 
         store.save_page(one.name, [call(n, nth) for nth in range(calls)], marks)
         store.note(one.name, "ok", synced_at=NOW)
     store.close()
-    return replace(config, max_age=36_000.0, wait=0.0, requests_per_minute=0, **settings)
+    usual: dict[str, Any] = {
+        "max_age": 36_000.0,
+        "wait": 0.0,
+        "requests_per_minute": 0,
+        "tokens": folder / "tokens.json",
+    }
+    return replace(config, **(usual | settings))
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,16 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp import Client, MCPError
 
+from call_logs.app import build_server
 from call_logs.config import OAuth
 from call_logs.errors import ConfigError, Unavailable
 from call_logs.http.limits import LEAST_AT_ONCE, Limits
 from call_logs.http.oauth import AGAIN_SECONDS, KEYS_SECONDS, STALE_SECONDS
 from call_logs.http.oauth import Issuer as Checking
 from call_logs.http.tokens import PREFIX, InvalidToken, Tokens
-from call_logs.principals import LOCAL, NOBODY, Scope, answering, asking
+from call_logs.principals import LOCAL, NOBODY, Principal, Scope, answering, asking
 from call_logs.prompts import NAMES as PROMPTS
 from call_logs.tools import all_tools
 from issuer import AUDIENCE, EC, OTHER_RSA, Issuer, ec_key, issuing, rsa_key
@@ -32,7 +34,7 @@ CALLS_ONLY = (Scope.CALLS,)
 def team(tmp_path_factory: pytest.TempPathFactory) -> Generator[Team]:
     """Three accounts, and a tokens' file."""
     folder = tmp_path_factory.mktemp("team")
-    with serving_team(configured(folder, 3, tokens=folder / "tokens.json")) as running:
+    with serving_team(configured(folder, 3)) as running:
         running.token("first")
         yield running
 
@@ -347,7 +349,7 @@ def test_two_authorization_headers_are_none(team: Team) -> None:
 
 def test_the_first_token_ends_that_anyone_on_this_machine_may_ask(tmp_path: Path) -> None:
     """And the last one's revocation does not begin it again."""
-    with serving_team(configured(tmp_path, 1, tokens=tmp_path / "tokens.json")) as team:
+    with serving_team(configured(tmp_path, 1)) as team:
         assert team.call("list_accounts").status == 200
         token = team.token("support")
         assert team.call("list_accounts").status == 401
@@ -356,6 +358,13 @@ def test_the_first_token_ends_that_anyone_on_this_machine_may_ask(tmp_path: Path
         assert team.call("list_accounts").status == 401
         (tmp_path / "tokens.json").unlink()
         assert team.call("list_accounts").status == 401
+
+
+def test_a_tokens_file_that_is_named_and_missing_lets_nobody_in(tmp_path: Path) -> None:
+    """A mount that failed must not open the door."""
+    with serving_team(configured(tmp_path, 1, tokens_required=True)) as team:
+        assert team.call("list_accounts").status == 401
+        assert team.call("list_accounts", team.token("support")).status == 200
 
 
 # -- scopes -------------------------------------------------------------------------------------------------------
@@ -458,6 +467,24 @@ def test_lists_show_what_the_principal_may_use(team: Team, era: str) -> None:
     assert names(calls, "resources/list", "resources") == []
     assert names(calls, "resources/templates/list", "resourceTemplates") == []
     assert len(names(both, "resources/list", "resources")) == 15
+
+
+@pytest.mark.anyio
+async def test_a_scope_is_needed_whatever_way_a_question_comes(tmp_path: Path) -> None:
+    """Not only where HTTP says its status: the protocol itself asks."""
+    server = build_server(configured(tmp_path, 1))
+    with answering(Principal("calls", None, frozenset(CALLS_ONLY))):
+        async with Client(server) as client:
+            assert len((await client.list_tools()).tools) == 3
+            assert not (await client.call_tool("list_calls", {})).is_error
+            for asked in (
+                client.call_tool("search_transcripts", {"query": word(0)}),
+                client.call_tool("list_calls", {"with_summary": True}),
+                client.read_resource(f"calls://{call(0, 0).id}/transcript"),
+                client.get_prompt("missed_calls", {}),
+            ):
+                with pytest.raises(MCPError, match="needs the scope transcripts:read"):
+                    await asked
 
 
 def test_a_batch_hides_no_question(team: Team) -> None:
@@ -563,7 +590,7 @@ def test_a_principal_whose_accounts_are_gone_is_told_so(team: Team) -> None:
 
 
 def test_a_principal_that_asks_too_much_waits_and_no_other_does(tmp_path: Path) -> None:
-    config = replace(configured(tmp_path, 1, tokens=tmp_path / "tokens.json"), requests_per_minute=30)
+    config = replace(configured(tmp_path, 1), requests_per_minute=30)
     with serving_team(config) as team:
         greedy, other = team.token("greedy"), team.token("other")
         replies = [team.ask("ping", None, greedy, LEGACY) for _ in range(LEAST_AT_ONCE + 5)]

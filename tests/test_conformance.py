@@ -131,7 +131,7 @@ def test_the_inspector_asks_over_http_with_a_token(inspector: list[str], tmp_pat
         )
         return ran.returncode, ran.stdout + ran.stderr
 
-    with serving_team(configured(tmp_path, 2, tokens=tmp_path / "tokens.json")) as team:
+    with serving_team(configured(tmp_path, 2)) as team:
         token = team.token("inspector", [1])
         code, text = ask(team, token, "--method", "tools/call", "--tool-name", "list_accounts")
         assert code == 0, text

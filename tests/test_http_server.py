@@ -31,6 +31,7 @@ from prometheus_client.openmetrics import parser
 from call_logs.__main__ import cli
 from call_logs.errors import StoreError
 from call_logs.http.guard import MOST_BODY_BYTES
+from call_logs.http.stopping import Stopping
 from call_logs.http.tokens import Tokens
 from call_logs.principals import Scope
 from call_logs.prompts import NAMES as PROMPTS
@@ -195,7 +196,7 @@ def test_numbers_are_openmetrics_and_tell_nothing_of_a_call(tmp_path: Path) -> N
 
 
 def test_numbers_need_the_scope_admin_once_there_are_tokens(tmp_path: Path) -> None:
-    with serving_team(configured(tmp_path, 2, tokens=tmp_path / "tokens.json")) as team:
+    with serving_team(configured(tmp_path, 2)) as team:
         assert team.client.get("/metrics").status_code == 200
         reader, admin = team.token("reader"), team.token("admin", [1], [Scope.ADMIN])
         statuses = [team.client.get("/metrics").status_code]
@@ -240,7 +241,7 @@ INITIALIZE = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"nam
 @pytest.mark.anyio
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_the_sdks_client_asks_with_a_token_and_is_told_without(tmp_path: Path, mode: str) -> None:
-    with serving_team(configured(tmp_path, 2, tokens=tmp_path / "tokens.json")) as team:
+    with serving_team(configured(tmp_path, 2)) as team:
         token = team.token("support", [0], [Scope.CALLS])
         headers = {"authorization": f"Bearer {token}"}
         async with httpx2.AsyncClient(headers=headers) as http:
@@ -358,7 +359,7 @@ async def ask_all(team: Team, tokens: list[str], requests: int, at_once: int) ->
 
 def crowd(folder: Path, requests: int, at_once: int) -> tuple[Counter[str], float]:
     """Seventeen principals with an account each, asking."""
-    with serving_team(configured(folder, PRINCIPALS, tokens=folder / "tokens.json")) as team:
+    with serving_team(configured(folder, PRINCIPALS)) as team:
         tokens = [team.token(f"p{number}", [number]) for number in range(PRINCIPALS)]
         begun = time.monotonic()
         came = anyio.run(ask_all, team, tokens, requests, at_once)
@@ -568,3 +569,32 @@ def test_what_there_is_not_is_refused_with_what_there_is(
 
 def test_every_prompt_is_named(team: Team) -> None:
     assert [one["name"] for one in team.ask("prompts/list").result["prompts"]] == list(PROMPTS)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("begun", [True, False])
+async def test_what_is_open_when_the_server_stops_is_ended_properly(*, begun: bool) -> None:
+    sent: list[Any] = []
+    waiting = anyio.Event()
+
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        del scope, receive
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        waiting.set()
+        await anyio.sleep_forever()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    stopping = Stopping(endless)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(stopping, {"type": "http", "method": "POST"}, receive, send)
+            await waiting.wait()
+            stopping.stop()
+    assert sent[0]["status"] == (200 if begun else 503)
+    assert sent[-1].get("more_body", False) is False

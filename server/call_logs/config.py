@@ -144,7 +144,8 @@ class OAuth:
 class Config:
     """Everything that is configured. `database` is a path or a URL, `max_age` and `wait` are seconds.
 
-    `tokens`, `oauth` and `requests_per_minute` (0: no limit) concern the team server.
+    `tokens`, `oauth` and `requests_per_minute` (0: no limit) concern the team server; `tokens_required` says that a token
+    is needed even while there is none.
     """
 
     accounts: tuple[Account, ...]
@@ -157,6 +158,7 @@ class Config:
     database_read: str | None = field(default=None, repr=False)
     retention: timedelta | None = None
     tokens: Path | None = None
+    tokens_required: bool = False
     oauth: OAuth | None = None
     requests_per_minute: int = 600
 
@@ -196,6 +198,8 @@ def load(
         masking=options.mask,
         retention=options.retention,
         tokens=options.tokens.expanduser() if options.tokens else _beside(database or options.database),
+        tokens=options.tokens.expanduser() if options.tokens else _beside(options.database),
+        tokens_required=options.tokens is not None,
         oauth=_oauth(options),
         requests_per_minute=options.requests_per_minute,
     )

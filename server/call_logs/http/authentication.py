@@ -31,14 +31,14 @@ def _issuer(oauth: OAuth) -> "Issuer":
 
 
 class Authentication:
-    """Who is asking. Once there is a token's file or an issuer, whoever brings no token is refused."""
+    """Who is asking. Once a tokens' file is there or is named, or an issuer is, whoever brings no token is refused."""
 
     def __init__(self, config: Config) -> None:
         """As configured. The issuer is asked for nothing yet."""
         self._tokens = Tokens(config.tokens) if config.tokens else None
         self._oauth = config.oauth
         self._issuer = _issuer(config.oauth) if config.oauth is not None else None
-        self._required = config.oauth is not None
+        self._required = config.oauth is not None or config.tokens_required
 
     @property
     def required(self) -> bool:

@@ -167,13 +167,16 @@ def _listening(host: str, port: int) -> Generator[socket.socket]:
 
 def _tell(config: Config, host: str, port: int, names: Sequence[str]) -> None:
     """What whoever started the server should know, on stderr."""
-    shown = f"[{host}]" if ":" in host else host
-    who = (
-        "Requests need a token."
-        if Authentication(config).required
-        else "Anyone on this machine may ask; `call-logs-mcp token new NAME` makes a token, and from then on one is needed."
-    )
+    authentication = Authentication(config)
+    who = "Requests need a token."
+    if not authentication.required:
+        who = (
+            "Anyone on this machine may ask. `call-logs-mcp token new NAME` makes a token; from then on one is needed."
+        )
+    elif not authentication.possible:
+        who += " There is none yet: `call-logs-mcp token new NAME` makes one."
     only = (
         "" if names or is_loopback(host) else " Only localhost is answered: add --allow-host NAME for each other name."
     )
+    shown = f"[{host}]" if ":" in host else host
     click.echo(f"call-logs-mcp: serving http://{shown}:{port}{PATH}. {who}{only}", err=True)

@@ -1,4 +1,4 @@
-"""A server that stops: what is being answered may finish, and what would go on for ever is ended properly."""
+"""An end for what would go on for ever: when the server stops, and after a while anyway."""
 
 from http import HTTPStatus
 
@@ -6,6 +6,9 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from call_logs.http.refusal import Refusal
+
+LONGEST_SECONDS = 900.0
+"""A stream is ended after so long, and its client asks for it anew: with a token that was revoked it gets none."""
 
 
 class Stopping:
@@ -36,7 +39,7 @@ class Stopping:
             begun = True
             await send(message)
 
-        with anyio.CancelScope() as until_stopped:
+        with anyio.move_on_after(LONGEST_SECONDS) as until_stopped:
             self._open.add(until_stopped)
             try:
                 await self._app(scope, receive, sent)
@@ -46,5 +49,9 @@ class Stopping:
             if begun:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
-                refusal = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "The server is stopping.", {"Retry-After": "5"})
+                refusal = Refusal(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    "The server is stopping. Ask again in a moment.",
+                    {"Retry-After": "5"},
+                )
                 await refusal.response()(scope, receive, send)
