@@ -72,7 +72,7 @@ class KnownPlaces:
 
 
 class Guard:
-    """Lets a request through to the protocol as the principal that it is from."""
+    """Lets a request through to the protocol, with the principal that it is from in its scope."""
 
     def __init__(
         self,
@@ -98,8 +98,7 @@ class Guard:
             self._refused(refusal.status)
             await refusal.response()(scope, receive, send)
             return
-        with answering(principal):
-            await self._limited({**scope, PRINCIPAL: principal}, receive, send)
+        await self._limited({**scope, PRINCIPAL: principal}, receive, send)
 
     async def _admitted(self, scope: Connection) -> Principal:
         """Who may ask something now. Raises `Refusal`."""
