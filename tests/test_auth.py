@@ -23,6 +23,7 @@ from call_logs.http.oauth import Issuer as Checking
 from call_logs.http.tokens import PREFIX, InvalidToken, Tokens
 from call_logs.principals import LOCAL, NOBODY, Principal, Scope, answering, asking
 from call_logs.prompts import NAMES as PROMPTS
+from call_logs.store.sqlite import SQLiteStore
 from call_logs.tools import all_tools
 from issuer import AUDIENCE, EC, OTHER_RSA, Issuer, ec_key, issuing, rsa_key
 from team import ERAS, LEGACY, MODERN, Team, account, call, configured, serving_team, word
@@ -584,6 +585,18 @@ def test_a_principal_whose_accounts_are_gone_is_told_so(team: Team) -> None:
     assert "This token may see none of the accounts that there are" in text
     assert account(0) not in text
     assert "--demo" not in text
+
+
+def test_the_audit_trail_names_the_principal(tmp_path: Path) -> None:
+    config = configured(tmp_path, 1)
+    with serving_team(config) as team:
+        token = team.token("dana")
+        for era in ERAS:
+            assert team.call("get_call", token, era, call_id=call(0, 0).id).status == 200
+    store = SQLiteStore(config.database)
+    entries = store.audited()
+    store.close()
+    assert [(entry.principal, entry.asked) for entry in entries] == [("dana", "get_call")] * 2
 
 
 # -- limits -------------------------------------------------------------------------------------------------------

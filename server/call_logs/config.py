@@ -197,7 +197,6 @@ def load(
         wait=options.wait.total_seconds(),
         masking=options.mask,
         retention=options.retention,
-        tokens=options.tokens.expanduser() if options.tokens else _beside(database or options.database),
         tokens=options.tokens.expanduser() if options.tokens else _beside(options.database),
         tokens_required=options.tokens is not None,
         oauth=_oauth(options),
