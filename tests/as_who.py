@@ -2,11 +2,7 @@
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from call_logs import principals
-from call_logs.principals import Principal, answering
-
-PRINCIPAL: str = vars(principals).get("PRINCIPAL", "principal")
-"""Where a team server that asks for tokens keeps who a request is from."""
+from call_logs.principals import PRINCIPAL, Principal, answering
 
 
 class AsWho:

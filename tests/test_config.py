@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from call_logs import config
-from call_logs.config import Config, load, variables
+from call_logs.config import Config, default_database, load, variables
 from call_logs.errors import ConfigError
 from call_logs.providers import Account, discover
 from call_logs.text import Masking
@@ -483,3 +483,61 @@ def test_secrets_are_in_no_repr_of_what_was_read(written: Written) -> None:
         provider = account.open()
         shown += [f"{part!r} {part}" for part in (account, account.settings, provider, provider.connection())]
     assert CANARY not in "\n".join(shown)
+
+
+# The team server
+
+
+def test_tokens_are_kept_beside_the_database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CALL_LOGS_DATABASE", str(tmp_path / "calls.db"))
+    assert load().tokens == tmp_path / "tokens.json"
+    assert load().tokens_required is False
+    assert load(database="of-the-demo.db").tokens == tmp_path / "tokens.json"
+    monkeypatch.setenv("CALL_LOGS_TOKENS", str(tmp_path / "other.json"))
+    assert load().tokens == tmp_path / "other.json"
+    assert load().tokens_required is True
+
+
+def test_tokens_of_a_server_on_postgresql_are_in_the_users_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALL_LOGS_DATABASE", "postgresql://user@db.example/calls")
+    assert load().tokens == default_database().with_name("tokens.json")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://issuer.example",
+        "issuer.example",
+        "ftp://issuer.example",
+        "https://",
+        "https://user:pw@issuer.example",
+        "https://issuer.example/?x=1",
+        "https://issuer.example/#x",
+        "https://issuer.example:99999",
+        "https://issuer .example",
+    ],
+)
+def test_an_issuer_that_tokens_could_not_be_trusted_from_is_refused(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("CALL_LOGS_OAUTH_ISSUER", address)
+    monkeypatch.setenv("CALL_LOGS_OAUTH_AUDIENCE", "https://calls.example.com/mcp")
+    with pytest.raises(ConfigError, match="CALL_LOGS_OAUTH_ISSUER") as refused:
+        load()
+    assert "pw" not in str(refused.value)
+
+
+@pytest.mark.parametrize("given", ["ISSUER", "AUDIENCE", "ACCOUNTS"])
+def test_half_of_oauth_is_told(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    value = "teams" if given == "ACCOUNTS" else "https://issuer.example"
+    monkeypatch.setenv(f"CALL_LOGS_OAUTH_{given}", value)
+    with pytest.raises(ConfigError, match="is missing"):
+        load()
+
+
+def test_an_issuer_is_kept_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALL_LOGS_OAUTH_ISSUER", "https://Issuer.example/")
+    monkeypatch.setenv("CALL_LOGS_OAUTH_AUDIENCE", "https://calls.example.com/mcp")
+    oauth = load().oauth
+    assert oauth is not None
+    assert (oauth.issuer, oauth.accounts_claim) == ("https://Issuer.example/", None)

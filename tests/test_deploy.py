@@ -33,9 +33,6 @@ CADDYFILE = (DEPLOY / "Caddyfile").read_text(encoding="utf-8")
 MOST_EXPOSED = 2.0
 """Of 10, by systemd's own measure."""
 
-over_http = pytest.mark.skipif(
-    "http" not in {one.name for one in cli.commands["serve"].params}, reason="this version serves stdio only"
-)
 with_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 
 
@@ -68,7 +65,6 @@ def commands() -> dict[str, list[str]]:
     }
 
 
-@over_http
 @pytest.mark.parametrize("file", ["compose.yaml", "Dockerfile", "call-logs-mcp.service"])
 def test_every_variable_that_is_set_exists(file: str) -> None:
     names = environments()[file]
@@ -76,7 +72,6 @@ def test_every_variable_that_is_set_exists(file: str) -> None:
     assert {name.removesuffix("_FILE") for name in names} <= set(variables())
 
 
-@over_http
 @pytest.mark.parametrize("file", ["compose.yaml", "Dockerfile", "call-logs-mcp.service"])
 def test_every_command_is_one_that_there_is(file: str) -> None:
     name, *arguments = commands()[file]
@@ -90,7 +85,6 @@ def test_the_programs_name_is_the_packages() -> None:
     assert re.search(r"^ExecStart=/\S+/bin/call-logs-mcp ", UNIT, re.MULTILINE)
 
 
-@over_http
 def test_the_image_installs_extras_that_there_are() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     [extras] = re.findall(r"'\.\[([a-z,]+)\]'", DOCKERFILE)

@@ -25,7 +25,6 @@ pytest.importorskip("psycopg")
 from mcp import Client
 
 import call_logs
-from call_logs.__main__ import cli
 from call_logs.config import load
 from call_logs.model import Call, Speaker, Turn
 from call_logs.sandbox import App, Message, Receive, Send, serving
@@ -44,30 +43,11 @@ HELD = 25
 
 ENOUGH_SECONDS = 30.0
 REPLICAS = ("a", "b")
-ALONE = """
-import sys, uvicorn
-from call_logs import logs
-from call_logs.app import build_server
-from call_logs.config import load
-from call_logs.http import webhooks
-logs.install()
-server = build_server(load())
-app = server.streamable_http_app(stateless_http=True)
-app.router.routes.extend(webhooks.routes(server.app))
-uvicorn.run(app, port=int(sys.argv[1]), log_config=None, access_log=False, timeout_graceful_shutdown=2)
-"""
-
-
-"""A server of the protocol and the webhooks alone, where this version has no team server."""
-
-TEAM = "http" in {one.name for one in cli.commands["serve"].params}
 
 
 def started(port: int) -> list[str]:
     """The command of a replica."""
-    if TEAM:
-        return [sys.executable, "-m", "call_logs", "serve", "--http", "--port", str(port)]
-    return [sys.executable, "-c", ALONE, str(port)]
+    return [sys.executable, "-m", "call_logs", "serve", "--http", "--port", str(port)]
 
 
 class Vendor:

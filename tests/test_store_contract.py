@@ -1779,3 +1779,18 @@ def test_how_long_an_account_rests_is_known_to_all(opened: Open, store: Store) -
     assert opened().accounts(["acme"])[0].rests_until == LATER
     store.note("acme", "ok")
     assert opened().accounts(["acme"])[0].rests_until is None
+
+
+def test_what_may_have_been_meant_was_said_in_the_accounts_that_are_searched(store: Store) -> None:
+    """A word of others would tell what their callers said."""
+    store.open_account("other", "highlevel")
+    store.save_page("acme", [made(1, "my dentist moved")])
+    store.save_page("other", [made(2, "Montgomery called", account="other")])
+
+    def meant(word: str, *accounts: str) -> tuple[str, ...]:
+        return store.occurrences(parse(word), Filter(accounts))[0].close
+
+    assert meant("montgomary", "acme", "other") == ("montgomery",)
+    assert meant("montgomary", "other") == ("montgomery",)
+    assert meant("montgomary", "acme") == ()
+    assert meant("dentits", "acme") == ("dentist",)

@@ -33,11 +33,32 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command()
+@click.option("--http", is_flag=True, help="Serve a team over HTTP, at /mcp.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on, with --http.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65_535), help="The port, with --http.")
+@click.option(
+    "--allow-host", "allow_hosts", multiple=True, help="A name under which the server is reached; repeatable."
+)
 @_demo_option
-def serve(*, demo: bool = False) -> None:
-    """Serve MCP over stdio until the client leaves."""
+def serve(
+    *,
+    http: bool = False,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    allow_hosts: tuple[str, ...] = (),
+    demo: bool = False,
+) -> None:
+    """Serve MCP over stdio until the client leaves, or with --http until stopped."""
     # What is imported lives until the end: collecting garbage meanwhile costs a tenth of the start and frees nothing.
     gc.disable()
+    if http:
+        from call_logs.http.serve import serve_http  # noqa: PLC0415 - stdio needs none of it
+
+        with _configured(demo=demo) as config:
+            serve_http(config, host=host, port=port, allow_hosts=allow_hosts)
+        return
+    if allow_hosts or (host, port) != ("127.0.0.1", 8000):
+        raise click.UsageError("--host, --port and --allow-host go with --http.")
     import anyio  # noqa: PLC0415 - `--help` needs no server
 
     from call_logs.app import build_server, serve_stdio  # noqa: PLC0415 - as above
@@ -150,6 +171,45 @@ def audit(*, since: str | None, limit: int, as_json: bool) -> None:
 
     with _configured(demo=False) as config:
         sys.exit(show_audit(config, since, limit, as_json=as_json))
+
+
+@cli.group()
+def token() -> None:
+    """Say who may ask the team server."""
+
+
+@token.command("new")
+@click.argument("name")
+@click.option("--accounts", help="Only these, with commas between; all, if left out.")
+@click.option("--scopes", help="With commas between; calls:read,transcripts:read if left out.")
+@_json_option
+def token_new(*, name: str, accounts: str | None, scopes: str | None, as_json: bool) -> None:
+    """Make a token and print it, this once."""
+    from call_logs.commands.token import new_token  # noqa: PLC0415 - only this command needs it
+
+    with _configured(demo=False) as config:
+        new_token(config, name, accounts, scopes, as_json=as_json)
+
+
+@token.command("list")
+@_json_option
+def token_list(*, as_json: bool) -> None:
+    """List the tokens: names, accounts, scopes."""
+    from call_logs.commands.token import list_tokens  # noqa: PLC0415 - only this command needs it
+
+    with _configured(demo=False) as config:
+        list_tokens(config, as_json=as_json)
+
+
+@token.command("revoke")
+@click.argument("name")
+@_json_option
+def token_revoke(*, name: str, as_json: bool) -> None:
+    """Let a token in no more, from now on."""
+    from call_logs.commands.token import revoke_token  # noqa: PLC0415 - only this command needs it
+
+    with _configured(demo=False) as config:
+        revoke_token(config, name, as_json=as_json)
 
 
 for _command in COMMANDS:

@@ -5,22 +5,26 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import anyio
 from mcp import MCPError
 from mcp.server import MCPServer, ServerRequestContext
-from mcp.server.context import CallNext, HandlerResult
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware
 from mcp.server.lowlevel import NotificationOptions
 from mcp.server.stdio import stdio_server
-from mcp.types import INVALID_PARAMS, Resource
+from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, Resource
+from pydantic import ValidationError
 
 from call_logs import __version__, prompts, resources
 from call_logs.auditing import Audit
 from call_logs.config import Config
 from call_logs.notices import Notices
+from call_logs.principals import NOBODY, PRINCIPAL, answering, asking, lacking
+from call_logs.scopes import Needs
 from call_logs.store import Store, open_store
 from call_logs.sync import Sync
 from call_logs.text import clean, clean_tree
@@ -51,6 +55,7 @@ class Server(MCPServer[App]):
     """Our server: its resource list is the latest transcripts."""
 
     app: App
+    needs: Needs
 
     async def list_resources(self) -> list[Resource]:
         """At most 50, newest first."""
@@ -61,10 +66,15 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def build_server(config: Config, store: Store | None = None, now: Callable[[], datetime] = _now) -> Server:
+def build_server(
+    config: Config,
+    store: Store | None = None,
+    now: Callable[[], datetime] = _now,
+    steps: Sequence[ServerMiddleware[Any]] = (),
+) -> Server:
     """Wire the store, the sync, the tools and the resources. The store is closed with the server if opened here.
 
-    `now` is the clock of the sync and of windows such as "yesterday" (aware).
+    `now` is the clock of the sync and of windows such as "yesterday" (aware). `steps` see every message before ours do.
     """
     held = store or open_store(config.database, config.database_read)
     sync = Sync(
@@ -95,22 +105,93 @@ def build_server(config: Config, store: Store | None = None, now: Callable[[], d
                 held.close()
 
     tools = all_tools()
+    needs = Needs(tools)
     server = Server(
         "call-logs-mcp",
         title="Call logs",
         instructions=INSTRUCTIONS,
         version=__version__,
         lifespan=lifespan,
-        middleware=[encodable, audit, InvalidParams(tool.name for tool in tools), notices],
+        middleware=[*steps, encodable, as_principal, audit, Permitted(needs), InvalidParams(needs.tools), notices],
         subscriptions=notices,
-        tools=tools,
+        tools=list(tools),
         extensions=[apps()],
         log_level="WARNING",
     )
-    server.app = app
+    server.app, server.needs = app, needs
     resources.register(server, app)
     prompts.register(server, app)
+    spans = server.middleware[0]
+    server.middleware[0] = Traced(spans, {*needs.tools, *prompts.NAMES})
     return server
+
+
+async def as_principal(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """A message that came by HTTP is answered as who its own request proved to be: nobody, where that proved nothing.
+
+    Told by the request and not by the task, because the SDK may answer in a task of its own.
+    """
+    if ctx.request is None:
+        return await call_next(ctx)
+    with answering(ctx.request.scope.get(PRINCIPAL, NOBODY)):
+        return await call_next(ctx)
+
+
+class Permitted:
+    """A message needs a scope; a list shows what the principal may use."""
+
+    def __init__(self, needs: Needs) -> None:
+        """`needs` says which."""
+        self._needs = needs
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """A step behind `as_principal`."""
+        principal = asking()
+        if missing := self._needs.missing(principal, ctx.method, ctx.params):
+            raise MCPError(code=INVALID_REQUEST, message=lacking(principal, *missing))
+        result = await call_next(ctx)
+        return self._needs.visible(principal, ctx.method, result) if isinstance(result, dict) else result
+
+
+class Traced:
+    """The SDK's span of a message, without what a client sent or a call said: its names are ours, its errors have no text."""
+
+    def __init__(self, spans: ServerMiddleware[Any], names: Iterable[str]) -> None:
+        """`spans`: the SDK's step. `names`: the tools and prompts that there are."""
+        self._spans = spans
+        self._names = frozenset(names)
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """The outermost step."""
+        failure: Exception | None = None
+
+        async def untold(_: ServerRequestContext[Any, Any]) -> HandlerResult:
+            nonlocal failure
+            try:
+                return await call_next(ctx)
+            except ValidationError as error:
+                failure = error
+                code = INVALID_PARAMS
+            except MCPError as error:
+                failure = error
+                code = error.error.code
+            except Exception as error:  # noqa: BLE001 - raised again outside of the span
+                failure = error
+                code = INTERNAL_ERROR
+            raise MCPError(code=code, message=type(failure).__name__)
+
+        try:
+            return await self._spans(replace(ctx, params=self._known(ctx.params)), untold)
+        except MCPError:
+            if failure is None:
+                raise
+        raise failure
+
+    def _known(self, params: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        name = (params or {}).get("name")
+        if params is None or name is None or (isinstance(name, str) and name in self._names):
+            return params
+        return {**params, "name": "unknown"}
 
 
 class InvalidParams:

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from call_logs.errors import ConfigError
 from call_logs.logs import hide
-from call_logs.providers import Account, AnyProvider, Settings, discover
+from call_logs.providers import Account, AnyProvider, Settings, discover, is_loopback
 from call_logs.text import Masking
 from call_logs.times import local_zone, parse_duration
 
@@ -55,6 +55,25 @@ Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
+def _public_url(value: str) -> str:
+    """An https:// address without a query; http:// on this machine only, where nobody listens in."""
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError("must be an https:// address") from error
+    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    if not parts.hostname or not secure or port == 0:
+        raise ValueError("must be an https:// address")
+    if parts.query or parts.fragment or "@" in parts.netloc or any(character.isspace() for character in value):
+        raise ValueError("must be an address without login, query and fragment")
+    return value
+
+
+IssuerUrl = Annotated[str, AfterValidator(_public_url)]
+AudienceUrl = Annotated[str, AfterValidator(_public_url)]
+
+
 class Options(BaseSettings):
     """What concerns the whole program: `CALL_LOGS_…` variables, then the file's top-level keys."""
 
@@ -75,6 +94,13 @@ class Options(BaseSettings):
     max_age: Duration = Field(default=timedelta(seconds=60), description="older answers are refreshed first")
     wait: Duration = Field(default=timedelta(seconds=3), description="how long an answer waits for that")
     mask: Masking = Field(default=Masking.CARDS, description="what is masked in speech: cards, digits or off")
+    tokens: Path | None = Field(default=None, description="the file of the team server's tokens")
+    oauth_issuer: IssuerUrl | None = Field(default=None, description="the issuer whose tokens the team server takes")
+    oauth_audience: AudienceUrl | None = Field(default=None, description="the team server's address in those tokens")
+    oauth_accounts: str = Field(default="", description="the claim of those tokens that names the accounts to be seen")
+    requests_per_minute: int = Field(
+        default=600, ge=0, description="what one principal may ask the team server; 0: all"
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -105,8 +131,22 @@ class _Environment(PydanticBaseSettingsSource):
 
 
 @dataclass(frozen=True)
+class OAuth:
+    """Whose access tokens the team server takes. `audience` is the server's own address, as tokens name it;
+    `accounts_claim` is the claim that names the accounts, None where every token may see all."""
+
+    issuer: str
+    audience: str
+    accounts_claim: str | None = None
+
+
+@dataclass(frozen=True)
 class Config:
-    """Everything that is configured. `database` is a path or a URL, `max_age` and `wait` are seconds."""
+    """Everything that is configured. `database` is a path or a URL, `max_age` and `wait` are seconds.
+
+    `tokens`, `oauth` and `requests_per_minute` (0: no limit) concern the team server; `tokens_required` says that a token
+    is needed even while there is none.
+    """
 
     accounts: tuple[Account, ...]
     database: str = field(repr=False)
@@ -117,6 +157,10 @@ class Config:
     masking: Masking
     database_read: str | None = field(default=None, repr=False)
     retention: timedelta | None = None
+    tokens: Path | None = None
+    tokens_required: bool = False
+    oauth: OAuth | None = None
+    requests_per_minute: int = 600
 
 
 def load(
@@ -153,7 +197,29 @@ def load(
         wait=options.wait.total_seconds(),
         masking=options.mask,
         retention=options.retention,
+        tokens=options.tokens.expanduser() if options.tokens else _beside(options.database),
+        tokens_required=options.tokens is not None,
+        oauth=_oauth(options),
+        requests_per_minute=options.requests_per_minute,
     )
+
+
+def _beside(database: str) -> Path:
+    """Where the tokens are kept if nothing else is said: beside the database, or where a file of it would be."""
+    return (default_database() if is_address(database) or not database else Path(database)).with_name("tokens.json")
+
+
+def _oauth(options: Options) -> OAuth | None:
+    issuer, audience = options.oauth_issuer, options.oauth_audience
+    if issuer is None and audience is None and not options.oauth_accounts:
+        return None
+    if issuer is None or audience is None:
+        missing = "OAUTH_ISSUER" if issuer is None else "OAUTH_AUDIENCE"
+        raise ConfigError(
+            f"{PREFIX}{missing} is missing. The team server takes an issuer's tokens only if both {PREFIX}OAUTH_ISSUER "
+            f"and {PREFIX}OAUTH_AUDIENCE (its own address, such as https://calls.example.com/mcp) are set."
+        )
+    return OAuth(issuer, audience, options.oauth_accounts or None)
 
 
 def hide_passwords(*addresses: str) -> None:

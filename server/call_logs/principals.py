@@ -35,12 +35,26 @@ class Principal:
 LOCAL = Principal("local")
 """Whoever started the server over stdio, and may read the database's file anyway."""
 
+NOBODY = Principal("nobody", frozenset(), frozenset())
+"""Who asks over HTTP until a token has said otherwise: sees nothing, may do nothing."""
+
+PRINCIPAL = "call_logs.principal"
+"""Where an HTTP request's scope holds who it proved to be."""
+
 _asking: ContextVar[Principal] = ContextVar("asking", default=LOCAL)
 
 
 def asking() -> Principal:
     """The principal whose request is being answered."""
     return _asking.get()
+
+
+def lacking(principal: Principal, scope: Scope, what: str) -> str:
+    """What is told to a principal without the scope that something needs."""
+    return (
+        f"{what} needs the scope {scope}, which {principal.name} does not have. "
+        "Whoever runs this server can give a token that has it."
+    )
 
 
 @contextmanager

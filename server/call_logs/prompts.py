@@ -17,6 +17,7 @@ from call_logs.tools import App
 from call_logs.tools.filters import account_names
 
 MOST_CHARACTERS = 200
+NAMES = ("review_call", "shift_handover", "missed_calls", "failed_calls", "unkept_promises")
 
 Since = Annotated[str, Field(description="today, yesterday, last 7 days, last week, 2026-11-19 …")]
 OneAccount = Annotated[str, Field(description="account or provider; empty for all")]

@@ -573,12 +573,19 @@ def forms_of(db: Connection, vocabulary: str, words: Sequence[str]) -> dict[str,
 def occurrences_of(
     db: Connection, totals: Totals, index: Index, query: Query, which: Filter, speaker: str | None
 ) -> Iterator[Occurrence]:
+    own = Filter(which.accounts, include_tests=True, include_legs=True)
+
+    def said(word: str) -> bool:
+        """Whether it was in these accounts: a word of others is theirs."""
+        calls = matching(db, index, Query(((Term((word,)),),)), own, None)
+        return bool(calls) and counted(db, totals, index, calls) > 0
+
     for term in query.terms:
         calls = matching(db, index, Query(((term,),)), which, speaker)
         number = counted(db, totals, index, calls) if calls else 0
         varies = len(term.tokens) == 1 and not number and may_vary(term.tokens[0])
         meant = _close(db, index.vocabulary, term.tokens[0]) if varies else ()
-        yield Occurrence(" ".join(term.tokens), number, meant)
+        yield Occurrence(" ".join(term.tokens), number, tuple(word for word in meant if said(word)))
 
 
 def _close(db: Connection, vocabulary: str, word: str) -> tuple[str, ...]:

@@ -272,12 +272,20 @@ def close_words(db: sqlite3.Connection, word: str) -> tuple[str, ...]:
 def occurrences_of(
     db: sqlite3.Connection, totals: Totals, query: Query, which: Filter, speaker: str | None
 ) -> list[Occurrence]:
+    own = Filter(which.accounts, include_tests=True, include_legs=True)
+
+    def said(word: str) -> bool:
+        """Whether it was in these accounts: a word of others is theirs."""
+        matching = match_of(db, Query(((Term((word,)),),)), own, None)
+        return matching is not None and matching.total(db, totals) > 0
+
     counted: list[Occurrence] = []
     for term in query.terms:
         matching = match_of(db, Query(((term,),)), which, speaker)
         number = matching.total(db, totals) if matching else 0
         varies = len(term.tokens) == 1 and not number and may_vary(term.tokens[0])
-        counted.append(Occurrence(" ".join(term.tokens), number, close_words(db, term.tokens[0]) if varies else ()))
+        meant = close_words(db, term.tokens[0]) if varies else ()
+        counted.append(Occurrence(" ".join(term.tokens), number, tuple(word for word in meant if said(word))))
     return counted
 
 

@@ -19,7 +19,8 @@ from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field, ValidationError
 
 from call_logs.errors import CallLogsError
-from call_logs.principals import asking
+from call_logs.principals import Scope, asking
+from call_logs.providers import NO_ACCOUNT
 from call_logs.store import Store
 from call_logs.sync import Sync
 from call_logs.views import VIEWS, address
@@ -48,8 +49,17 @@ class App:
         """Those of them under whose name the store may be read."""
         return self.sync.readable(self.names)
 
+    @property
+    def no_account(self) -> tuple[str, str]:
+        """The problem, and the next step, of whoever asks and sees no account."""
+        return NOT_YOURS if self.sync.names else NO_ACCOUNT
+
 
 Ctx = Context[App]
+NOT_YOURS = (
+    "This token may see none of the accounts that there are.",
+    "Whoever runs this server can give a token that sees some.",
+)
 _NOT_IN_ENUM = ("enum", "literal_error")
 MOST_NAME = 40
 """Characters of an unknown argument's name that an error repeats."""
@@ -71,6 +81,8 @@ class StrictTool(Tool):
     """A tool that refuses unknown arguments by name and shows a model no error but ours."""
 
     answers: type[BaseModel] | None = Field(default=None, exclude=True)
+    scope: Scope = Field(default=Scope.TRANSCRIPTS, exclude=True)
+    quoting: tuple[str, ...] = Field(default=(), exclude=True)
 
     @functools.cached_property
     def output_schema(self) -> dict[str, Any] | None:
@@ -105,10 +117,14 @@ class StrictTool(Tool):
         return f"The argument {name} of {self.name} does not fit: {wanted}."
 
 
-def strict(function: Callable[..., Any], title: str, answers: type[BaseModel]) -> Tool:
+def strict(
+    function: Callable[..., Any], title: str, answers: type[BaseModel], scope: Scope, quoting: tuple[str, ...] = ()
+) -> StrictTool:
     """The function as a read-only tool with a compact schema: no titles, no nulls, enums in place.
 
-    `answers` is the form of its structured answers. A tool with a view names its page, for hosts that draw answers.
+    `answers` is the form of its structured answers, `scope` what a principal needs for it; with an argument among
+    `quoting` it also shows what was said, which needs `transcripts:read`. A tool with a view names its page, for hosts that
+    draw answers.
     """
     annotations = ToolAnnotations(
         title=title, read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
@@ -117,7 +133,7 @@ def strict(function: Callable[..., Any], title: str, answers: type[BaseModel]) -
     meta = {"ui": {"resourceUri": address(view)}} if view else None
     tool = StrictTool.from_function(function, title=title, annotations=annotations, meta=meta)
     assert isinstance(tool, StrictTool)  # noqa: S101 - made by its own class
-    tool.answers = answers
+    tool.answers, tool.scope, tool.quoting = answers, scope, quoting
     tool.description = " ".join((function.__doc__ or "").split())
     tool.parameters = compact(tool.parameters) | {"additionalProperties": False}
     return tool
@@ -160,7 +176,7 @@ def _named(argument: str) -> str:
     return argument if argument.isidentifier() and argument.isascii() and len(argument) <= MOST_NAME else "of that name"
 
 
-def all_tools() -> list[Tool]:
+def all_tools() -> list[StrictTool]:
     """The tools in the order in which they are listed."""
     from call_logs.tools.count_calls import CountCalls, count_calls  # noqa: PLC0415 - they import this module
     from call_logs.tools.get_call import GetCall, get_call  # noqa: PLC0415
@@ -170,10 +186,10 @@ def all_tools() -> list[Tool]:
     from call_logs.tools.summarize_call_actions import SummarizeCallActions, summarize_call_actions  # noqa: PLC0415
 
     return [
-        strict(search_transcripts, "Search transcripts", SearchTranscripts),
-        strict(list_calls, "List calls", ListCalls),
-        strict(get_call, "Get a call", GetCall),
-        strict(summarize_call_actions, "Summarize call actions", SummarizeCallActions),
-        strict(count_calls, "Count calls", CountCalls),
-        strict(list_accounts, "List accounts", ListAccounts),
+        strict(search_transcripts, "Search transcripts", SearchTranscripts, Scope.TRANSCRIPTS),
+        strict(list_calls, "List calls", ListCalls, Scope.CALLS, quoting=("with_summary",)),
+        strict(get_call, "Get a call", GetCall, Scope.TRANSCRIPTS),
+        strict(summarize_call_actions, "Summarize call actions", SummarizeCallActions, Scope.TRANSCRIPTS),
+        strict(count_calls, "Count calls", CountCalls, Scope.CALLS),
+        strict(list_accounts, "List accounts", ListAccounts, Scope.CALLS),
     ]

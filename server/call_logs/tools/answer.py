@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict
 
 from call_logs.errors import BadQuery
 from call_logs.model import UNCONNECTED, ActionKind, Call, Direction, Scalar, Status, customer_number
-from call_logs.providers import NO_ACCOUNT
 from call_logs.store import Filter, Row
 from call_logs.sync import Health
 from call_logs.text import clean_tree, defang, fence, new_mark, one_line, short
@@ -271,7 +270,7 @@ def coverage_of(
     """
     names = which.accounts if names is None else names
     if not names:
-        problem, next_step = NO_ACCOUNT
+        problem, next_step = app.no_account
         return CoveragePart(
             complete=False,
             accounts=[UnwellPart(account=NOBODY, state="not configured", problem=problem, next_step=next_step)],
@@ -368,8 +367,8 @@ def _missing(app: App, which: Filter) -> MissingPart | None:
 
 def coverage_words(coverage: CoveragePart, *, heard: bool = True) -> str:
     """The coverage for the text channel, on one line; not what could not be heard where an answer needs no words."""
-    if _nothing_connected(coverage):
-        return " ".join(NO_ACCOUNT)
+    if nothing := _nothing_connected(coverage):
+        return f"{nothing.problem} {nothing.next_step}"
     as_of = f"As of {_minute(coverage.as_of)}" if coverage.as_of else "Nothing read yet"
     parts = [f"{as_of}: {'complete' if coverage.complete else 'INCOMPLETE'}."]
     parts += [unwell_words(unwell) for unwell in coverage.accounts or ()]
@@ -398,8 +397,8 @@ def unwell_words(unwell: UnwellPart) -> str:
     return " ".join(word for word in (who, unwell.problem, unwell.next_step, read) if word)
 
 
-def _nothing_connected(coverage: CoveragePart) -> bool:
-    return any(unwell.account == NOBODY for unwell in coverage.accounts or ())
+def _nothing_connected(coverage: CoveragePart) -> UnwellPart | None:
+    return next((unwell for unwell in coverage.accounts or () if unwell.account == NOBODY), None)
 
 
 def _minute(stamped: str) -> str:

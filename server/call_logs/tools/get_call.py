@@ -14,7 +14,6 @@ from pydantic import Field
 from call_logs.errors import BadQuery, CallNotFound
 from call_logs.model import Call, Direction, Scalar, Turn, customer_number
 from call_logs.phones import digits
-from call_logs.providers import NO_ACCOUNT
 from call_logs.sip import in_words
 from call_logs.store import Excerpt, Filter
 from call_logs.text import clean_tree, defang, short
@@ -186,7 +185,7 @@ async def call_of(app: App, call_id: str) -> Call:
     if not slash or account not in app.names:
         raise CallNotFound(
             "There is no such call id. An id is account/vendor_call_id, as list_calls and search_transcripts give it."
-            + (f" Accounts: {', '.join(app.names)}." if app.names else f" {' '.join(NO_ACCOUNT)}")
+            + (f" Accounts: {', '.join(app.names)}." if app.names else f" {' '.join(app.no_account)}")
         )
     call_id = f"{account}/{vendor_call_id}"
     held = await anyio.to_thread.run_sync(excerpt, app, call_id, 1, 0)
