@@ -131,6 +131,21 @@ def asking(synced: Path, sandbox: Sandbox, tmp_path: Path) -> Asking:
     return opened
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the tables whose rows tests gave as properties, also those of xdist's workers and without `-s`."""
+    tables: dict[tuple[str, ...], list[list[str]]] = {}
+    for report in (one for kind in ("passed", "failed") for one in terminalreporter.stats.get(kind, ())):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "table" and report.when == "call":
+                title, columns, values = value
+                tables.setdefault((title, *columns), []).append(values)
+    for (title, *columns), rows in tables.items():
+        terminalreporter.write_sep("-", title)
+        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+        for values in (columns, *rows):
+            terminalreporter.write_line("  ".join(map(str.ljust, values, widths)).rstrip())
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--update-snapshots` writes the public surface anew, `--update-questions` docs/questions.md; review the diff."""
     parser.addoption("--update-snapshots", action="store_true", default=False)

@@ -279,15 +279,21 @@ class Vyom(Provider[VyomSettings]):
         reached: datetime | None = None
         answer = first or await self._page(window.params(place), assistant_id)
         while answer is not None:
+            asked = met.place
             logs, unreadable = read_each(_Log, self._new(met, answer), "room_name")
             met.began([log.started_at for log in logs])
             more = met.moved or (met.more and not met.past(window.since))
             if not met.moved:
                 reached = met.reached(window.until)
+            if met.moved:
+                place = met.place
+            elif met.fresh:
+                # The last page that brought something: one that comes again and again may hide those behind it.
+                place = asked
             yield Page(
                 tuple(to_call(log, self.account, assistant_id) for log in logs if window.has(log.started_at)),
                 reached=reached if more else window.since,
-                resume=window.written(met.place) if more else None,
+                resume=window.written(place) if more else None,
                 unreadable=tuple(unreadable),
             )
             if not more:
