@@ -64,7 +64,7 @@ Row = dict[str, Any]
 
 def sentence(slug: str, number: int) -> str:
     """What is said in this call and in no other one. Words, for masking and numerals leave those alone."""
-    letters = "".join("abcdefghij"[int(digit)] for digit in f"{number:05}")
+    letters = ("n" if number < 0 else "p") + "".join("bcfghjkmpq"[int(digit)] for digit in f"{abs(number):05}")
     return f"my keyword is {slug}x{letters} please"
 
 
@@ -75,17 +75,18 @@ def word(slug: str, number: int) -> str:
 
 def call_id(slug: str, number: int) -> str:
     """The vendor's id of the call with this number."""
-    return str(UUID(int=(SLUGS.index(slug) + 1) << 96 | number, version=4))
+    return str(UUID(int=(SLUGS.index(slug) + 1) << 96 | (number < 0) << 64 | abs(number), version=4))
 
 
 class World:
     """One vendor and its calls. `numbers` are those that it lists now; tests add to them and take away."""
 
     def __init__(self, slug: str, numbers: Sequence[int], *, now: datetime, spacing: timedelta) -> None:
-        """Call 0 began a spacing before `now`, each further one a spacing earlier; negative ones are newer."""
+        """Call 0 began a spacing before `now`, each further one a spacing earlier; call -n did so n seconds after it."""
         self.slug = slug
         self.now = now
         self.spacing = spacing
+        self.numbers: set[int] = set()
         self.logs: list[Row] = []
         self.outbound: list[Row] = []
         self._by_agent: dict[str, list[Row]] = {}
@@ -96,10 +97,11 @@ class World:
 
     def began(self, number: int) -> datetime:
         """When this call began."""
-        return self.now - (number + 1) * self.spacing
+        return self.now - ((number + 1) * self.spacing if number >= 0 else timedelta(seconds=number))
 
     def add(self, *numbers: int) -> None:
         """Let the vendor list these calls as well."""
+        self.numbers.update(numbers)
         for number in numbers:
             row = self._row(number)
             if self.slug == "bimpe":
@@ -112,6 +114,7 @@ class World:
 
     def remove(self, *numbers: int) -> None:
         """Let the vendor forget these calls."""
+        self.numbers.difference_update(numbers)
         gone = {call_id(self.slug, number) for number in numbers}
         for rows in (self.logs, *self._by_agent.values()):
             rows[:] = [row for row in rows if row[ID_FIELDS[self.slug]] not in gone]
@@ -180,8 +183,8 @@ def worlds(
     spacing: timedelta = timedelta(minutes=30),
     now: datetime | None = None,
 ) -> dict[str, World]:
-    """So many calls of each vendor."""
-    moment = (now or datetime.now(UTC)).replace(microsecond=0)
+    """So many calls of each vendor, up to six hours ago."""
+    moment = (now or datetime.now(UTC) - timedelta(hours=6)).replace(microsecond=0)
     return {slug: World(slug, range(count), now=moment, spacing=spacing) for slug in slugs}
 
 
