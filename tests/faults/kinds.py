@@ -318,6 +318,11 @@ def _numbers(text: str) -> Callable[[str, Any], Any]:
     return work
 
 
+def numbers_of_call_0(cell: Cell, text: str) -> Fault:
+    """All numbers of call 0 written like this."""
+    return _call(cell, lambda row: _leaves(row, _numbers(text)))
+
+
 def _twice(slug: str) -> Callable[[Row], Row]:
     """The id under two values: the last one is the row's."""
     name = ID_FIELDS[slug]
@@ -521,9 +526,11 @@ KINDS: tuple[Kind, ...] = (
     Kind("data", "unknown words", lambda cell: _call(cell, lambda row: _leaves(row, _telepathy)), spoils=True),
     Kind("data", "lone surrogate", lambda cell: _call(cell, lambda row: _leaves(row, _ends_in("\ud83d"))), spoils=True),
     Kind("data", "NUL", lambda cell: _call(cell, lambda row: _leaves(row, _ends_in("\0"))), spoils=True),
-    Kind("data", "2^63", lambda cell: _call(cell, lambda row: _leaves(row, _numbers(str(2**63)))), spoils=True),
-    Kind("data", "NaN", lambda cell: _call(cell, lambda row: _leaves(row, _numbers("NaN"))), spoils=True),
-    Kind("data", "1e999", lambda cell: _call(cell, lambda row: _leaves(row, _numbers("1e999"))), spoils=True),
+    Kind("data", "2^63", lambda cell: numbers_of_call_0(cell, str(2**63)), spoils=True),
+    Kind("data", "NaN", lambda cell: numbers_of_call_0(cell, "NaN"), spoils=True),
+    Kind("data", "1e999", lambda cell: numbers_of_call_0(cell, "1e999"), spoils=True),
+    Kind("data", "400 digits", lambda cell: numbers_of_call_0(cell, "1" + "0" * 400), spoils=True),
+    Kind("data", "as a text", lambda cell: numbers_of_call_0(cell, '"Infinity"'), spoils=True),
     Kind("data", "a key twice", lambda cell: _call(cell, _twice(cell.world.slug))),
     Kind("data", "very many turns", lambda cell: _call(cell, _many_turns(cell)), spoils=True),
     Kind("data", "deep nesting", lambda cell: _call(cell, _deep), spoils=True),

@@ -46,10 +46,11 @@ async def serving(
     database: Path,
     *,
     max_age: float = 3600.0,
+    history: str = "30d",
     **more: Any,
 ) -> AsyncGenerator[Asker]:
     """The server behind an in-memory client, for `PATIENCE_SECONDS` at most; `more` goes to `build_server`."""
-    config = load(accounts, own_accounts=False, database=str(database), history="30d")
+    config = load(accounts, own_accounts=False, database=str(database), history=history)
     config = dataclasses.replace(config, wait=WAIT_SECONDS, max_age=max_age)
     server = app.build_server(config, **more)
     with anyio.fail_after(PATIENCE_SECONDS):

@@ -128,10 +128,18 @@ class WebhookSettings(Settings):
 
 
 class Wire(BaseModel):
-    """What a vendor sends: tolerant. Unknown fields are ignored; what any source shows missing is optional."""
+    """What a vendor sends: tolerant. Unknown fields are ignored; what any source shows missing is optional.
+
+    Numbers are finite: JSON may hold one too large for a float, and a text that says "Infinity".
+    """
 
     model_config = ConfigDict(
-        extra="ignore", frozen=True, hide_input_in_errors=True, defer_build=True, coerce_numbers_to_str=True
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        defer_build=True,
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
     )
 
 

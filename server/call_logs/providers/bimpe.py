@@ -29,13 +29,13 @@ from call_logs.providers import (
     Provider,
     Secret,
     Settings,
+    Unreadable,
     Wire,
     read_each,
 )
 from call_logs.providers._kept import reason
 from call_logs.providers._met import STALE_PAGES, Met
 from call_logs.providers._streams import interleaved, places
-from call_logs.store import Unreadable
 
 AGENTS = "/api/v1/console/agents"
 CALLS = AGENTS + "/{agent_id}/calls"
