@@ -105,7 +105,7 @@ class Mutator:
             case 2 | 3:
                 holder[key] = copy.deepcopy(rng.choice(self.pool))
             case 4:
-                holder[key] = _nested(250 if rng.random() < TOO_DEEP else rng.choice((3, 60, 150)), holder[key])
+                holder[key] = _nested(250 if rng.random() < TOO_DEEP else rng.choice((2, 5, 30)), holder[key])
             case 5 if isinstance(holder[key], str):
                 text = holder[key]
                 at = rng.randrange(len(text) + 1)

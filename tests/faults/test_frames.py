@@ -73,15 +73,16 @@ def _refuse(constant: str) -> None:
 
 
 @contextmanager
-def talking(command: Sequence[str], folder: Path) -> Generator[Talk]:
-    """A server with no account."""
+def talking(command: Sequence[str], folder: Path, log: str = "stderr", **settings: str) -> Generator[Talk]:
+    """A server, initialised; with no account unless the settings name some."""
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": SOURCES,
         "CALL_LOGS_DATABASE": str(folder / "calls.db"),
         "CALL_LOGS_TIMEZONE": "UTC",
+        **settings,
     }
-    with (folder / "stderr").open("wb") as errors:
+    with (folder / log).open("wb") as errors:
         process = subprocess.Popen(
             [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment
         )

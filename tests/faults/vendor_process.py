@@ -88,7 +88,7 @@ def main(count: int, spacing: int, page: int, seed: int, slugs: list[str]) -> No
                     print(json.dumps({slug: sorted(one.numbers) for slug, one in server.worlds.items()}), flush=True)
                 case _:
                     asked, server.asked[:] = list(server.asked), []
-                    told = [(one.slug, one.path, one.at, one.headers.get("user-agent")) for one in asked]
+                    told = [(one.slug, one.path, one.at, one.port) for one in asked]
                     print(json.dumps(told), flush=True)
 
 

@@ -216,7 +216,7 @@ def _written(moment: datetime) -> str:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that came; `path` is the vendor's own, `at` the seconds of this process's clock."""
+    """A request that came; `path` is the vendor's own, `at` the seconds of this process's clock, `port` the asker's."""
 
     slug: str
     method: str
@@ -225,6 +225,7 @@ class Asked:
     headers: Mapping[str, str]
     body: bytes
     at: float
+    port: int
 
     @property
     def is_list(self) -> bool:
@@ -351,7 +352,7 @@ class Breaking:
         try:
             goes_on = True
             while goes_on:
-                asked = await _read(reader)
+                asked = await _read(reader, writer.get_extra_info("peername")[1])
                 self.asked.append(asked)
                 line = Line(asked, writer, self.answer)
                 fault = self.faults.get(asked.slug)
@@ -389,7 +390,7 @@ class Breaking:
         self._thread.join(10)
 
 
-async def _read(reader: asyncio.StreamReader) -> Asked:
+async def _read(reader: asyncio.StreamReader, port: int) -> Asked:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.rstrip("\r\n").split("\r\n")
     method, target, _ = first.split(" ")
@@ -398,7 +399,7 @@ async def _read(reader: asyncio.StreamReader) -> Asked:
     path, _, query = target.partition("?")
     _, slug, rest = path.split("/", 2)
     asked_at = asyncio.get_running_loop().time()
-    return Asked(slug, method, f"/{rest}", dict(parse_qsl(query, keep_blank_values=True)), headers, body, asked_at)
+    return Asked(slug, method, f"/{rest}", dict(parse_qsl(query, keep_blank_values=True)), headers, body, asked_at, port)
 
 
 def _capped(name: str, value: str, most: int) -> str:

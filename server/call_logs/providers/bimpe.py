@@ -27,6 +27,7 @@ from call_logs.providers import (
     Moment,
     Page,
     Provider,
+    RecordId,
     Secret,
     Settings,
     Unreadable,
@@ -117,7 +118,7 @@ class _Message(Wire):
 class _Log(Wire):
     """A row of the list, or a single call: that one has `started_at`, `answered_at` and the messages as well."""
 
-    id: str = Field(min_length=1, max_length=128)
+    id: RecordId
     created_on: Moment
     source: _Word = None
     destination: _Word = None

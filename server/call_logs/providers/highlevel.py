@@ -29,6 +29,7 @@ from call_logs.providers import (
     Moment,
     Page,
     Provider,
+    RecordId,
     Secret,
     Settings,
     Told,
@@ -135,7 +136,7 @@ class _Turn(Wire):
 
 
 class _Log(Wire):
-    id: str = Field(min_length=1, max_length=128)
+    id: RecordId
     created_at: Moment = Field(alias="createdAt")
     agent_id: str | None = Field(None, alias="agentId")
     duration: float | None = None

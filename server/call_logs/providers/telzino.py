@@ -28,8 +28,10 @@ from call_logs.providers import (
     Moment,
     Page,
     Provider,
+    RecordId,
     Secret,
     Settings,
+    SipCode,
     Unreadable,
     Wire,
     read_each,
@@ -148,7 +150,7 @@ class _Listing(Wire):
 
 
 class _Row(Wire):
-    id: str = Field(min_length=1, max_length=128)
+    id: RecordId
 
     @property
     def clocks(self) -> tuple[datetime | None, datetime | None]:
@@ -207,7 +209,7 @@ class _Record(_Row):
     transcript_id: _Text = None
     summary_text: _Text = None
     error: _Text = None
-    sip_status_code: Annotated[int | None, OR_NONE] = None
+    sip_status_code: SipCode = None
     created_at: Moment
     answered_at: Annotated[Moment | None, OR_NONE] = None
     ended_at: Annotated[Moment | None, OR_NONE] = None

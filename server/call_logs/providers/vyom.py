@@ -28,8 +28,10 @@ from call_logs.providers import (
     Moment,
     Page,
     Provider,
+    RecordId,
     Secret,
     Settings,
+    SipCode,
     Told,
     Webhook,
     WebhookSettings,
@@ -133,7 +135,7 @@ class _Turn(Wire):
 
 
 class _Log(Wire):
-    room_name: str = Field(min_length=1, max_length=128)
+    room_name: RecordId
     started_at: _Moment
     answered_at: Annotated[_Moment | None, OR_NONE] = None
     ended_at: Annotated[_Moment | None, OR_NONE] = None
@@ -146,7 +148,7 @@ class _Log(Wire):
     call_status: _Text = None
     call_status_reason: _Text = None
     call_end_reason: _Text = None  # documented for webhooks only
-    sip_status_code: Annotated[int | None, OR_NONE] = None
+    sip_status_code: SipCode = None
     sip_status_text: _Text = None
     # The path is an unsigned address: whoever knows it may hear the call. Only whether there is one is read.
     has_recording: Annotated[bool | None, BeforeValidator(bool)] = Field(None, alias="recording_path")
