@@ -19,7 +19,7 @@ from test_frames import Talk, talking
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SERVERS = 8
-CALLS = 1_000 if FULL else 600
+CALLS = 1_000 if FULL else 300
 PAGE = 3
 """At the vendors' rates a first pass takes longer than eight servers take to start."""
 
