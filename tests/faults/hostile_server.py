@@ -47,7 +47,9 @@ async def hostile(seed: int) -> CallToolResult:
             raise KeyError(text(rng), tree(rng, 2))
         case _:
             content = [TextContent(text=text(rng)) for _ in range(rng.randrange(3))]
-            return CallToolResult(content=list(content), structured_content={text(rng): tree(rng, rng.choice((1, 4, 100)))})
+            return CallToolResult(
+                content=list(content), structured_content={text(rng): tree(rng, rng.choice((1, 4, 100)))}
+            )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -105,7 +105,7 @@ async def _close_kept(line: Line) -> bool:
 
 
 @contextmanager
-def _refused(cell: Cell) -> Iterator[str]:
+def _refused(cell: Cell) -> Generator[str]:
 
     with socket.socket() as bound:  # not listening
         bound.bind(("127.0.0.1", 0))
@@ -113,14 +113,14 @@ def _refused(cell: Cell) -> Iterator[str]:
 
 
 @contextmanager
-def _full_queue(cell: Cell) -> Iterator[str]:
+def _full_queue(cell: Cell) -> Generator[str]:
     """A port whose queue of connections is full: the next one hangs in its handshake."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
         waiting = [socket.socket() for _ in range(4)]
         for one in waiting:
-            one.setblocking(False)  # noqa: FBT003 - the method's own form
+            one.setblocking(False)
             one.connect_ex(listening.getsockname())
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/{cell.world.slug}"
         for one in waiting:
@@ -128,7 +128,7 @@ def _full_queue(cell: Cell) -> Iterator[str]:
 
 
 @contextmanager
-def _self_signed(cell: Cell) -> Iterator[str]:
+def _self_signed(cell: Cell) -> Generator[str]:
     """TLS with an expired certificate that nobody signed."""
 
     from cryptography import x509  # noqa: PLC0415 - comes with mcp
@@ -161,7 +161,7 @@ def _self_signed(cell: Cell) -> Iterator[str]:
 
 
 @contextmanager
-def _proxy(cell: Cell) -> Iterator[str]:
+def _proxy(cell: Cell) -> Generator[str]:
     """A proxy that wants a password."""
 
     refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n"
@@ -171,7 +171,7 @@ def _proxy(cell: Cell) -> Iterator[str]:
 
 
 @contextmanager
-def _answering(answer: bytes, context: ssl.SSLContext | None = None) -> Iterator[int]:
+def _answering(answer: bytes, context: ssl.SSLContext | None = None) -> Generator[int]:
     """A port where every connection gets this answer, and is closed."""
     listening = socket.create_server(("127.0.0.1", 0))
 
@@ -436,7 +436,10 @@ def _total(count: int) -> Callable[[Cell], Fault]:
                 }
             return value
 
-        return {name: walk(inner) if name != "data" or isinstance(inner, dict) else inner for name, inner in walk(body).items()}
+        return {
+            name: walk(inner) if name != "data" or isinstance(inner, dict) else inner
+            for name, inner in walk(body).items()
+        }
 
     return lambda _: told(wrong)
 
@@ -537,7 +540,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("data", "10 MB of words", lambda cell: _call(cell, _huge), spoils=True),
     Kind("data", "naive time", lambda cell: _call(cell, _naive(cell.world.slug)), spoils=True),
     Kind("data", "no time", lambda cell: _call(cell, _odd_times(cell.world.slug, "yesterday")), spoils=True),
-    Kind("data", "year 9999", lambda cell: _call(cell, _odd_times(cell.world.slug, "9999-12-31T23:59:59Z")), spoils=True),
+    Kind(
+        "data", "year 9999", lambda cell: _call(cell, _odd_times(cell.world.slug, "9999-12-31T23:59:59Z")), spoils=True
+    ),
     Kind("paging", "a page comes again", _arriving(4)),
     Kind("paging", "backwards pages", _shuffled),
     Kind("paging", "calls arrive", _arriving(1)),

@@ -8,12 +8,12 @@ from typing import Any
 
 import anyio
 from mcp import Client
+from tables import FULL
 
 from call_logs import app
 from call_logs.app import Server
 from call_logs.config import load
 from call_logs.model import Call
-from tables import FULL
 
 WAIT_SECONDS = 0.3
 PATIENCE_SECONDS = 120.0 if FULL else 40.0

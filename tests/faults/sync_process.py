@@ -18,8 +18,10 @@ from aiolimiter import AsyncLimiter
 
 from call_logs.config import Config, load
 from call_logs.providers import _http as http
-from call_logs.store import open_store
-from call_logs.store import postgres as _  # noqa: F401 - before the fork, as everything else
+from call_logs.store import (
+    open_store,
+    postgres,
+)
 from call_logs.sync import Sync
 
 
@@ -61,6 +63,7 @@ def child(config: Config, *, once: bool) -> None:
 
 def main(database: str, accounts: Mapping[str, Any]) -> None:
     """Until stdin ends."""
+    assert postgres.PostgresStore  # is loaded before the fork, as all else
     stamina.set_testing(True, attempts=5)  # no waits between attempts
     http.AsyncLimiter = unhurried  # pyright: ignore[reportAttributeAccessIssue] - as above
     config = load(accounts, own_accounts=False, database=database, history="90d")

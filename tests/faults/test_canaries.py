@@ -348,7 +348,9 @@ def test_no_credential_comes_out_of_a_failure(
         given = anyio.run(asked, accounts)
     told = {"tools, text": [one.text.encode() for one in given if one.outlet in ("tool", "error")]}
     told["tools, structured"] = [json.dumps(one.body, ensure_ascii=False).encode() for one in given]
-    told["listings and prompts"] = [one.text.encode() for one in given if one.outlet in ("listing", "prompt", "resource")]
+    told["listings and prompts"] = [
+        one.text.encode() for one in given if one.outlet in ("listing", "prompt", "resource")
+    ]
     with closing(sqlite3.connect(tmp_path / "calls.db")) as db:
         told["database, unpacked"] = ["\n".join(db.iterdump()).encode()]
     told["database"] = [(tmp_path / "calls.db").read_bytes()]
@@ -373,10 +375,7 @@ async def test_no_credential_comes_out_of_a_bug(
 
     def fails(*_: Any, **__: Any) -> Any:
         next(bugs)
-        try:
-            raise Odd
-        except Odd as error:
-            raise ExceptionGroup(canary(), [ValueError(canary()), Odd()]) from error
+        raise ExceptionGroup(canary(), [ValueError(canary()), Odd()]) from Odd()
 
     with playing(plant, configured) as accounts:
         async with served(accounts, tmp_path / "calls.db") as (client, server):

@@ -121,8 +121,28 @@ def test_of_eight_servers_one_reads_an_account_and_all_answer(tmp_path: Path, ro
     locked = logs.lower().count(b"locked")
     row(
         "eight servers on one database",
-        ("servers", "calls", "pages asked", "readers in turns", "locked", "first pass, s", "searches", "p99 during, ms", "p99 idle, ms"),
-        (SERVERS, len(SLUGS) * CALLS, len(lists), at_once(lists), locked, f"{seconds:.1f}", len(during), f"{p99(during):.0f}", f"{p99(idle):.0f}"),
+        (
+            "servers",
+            "calls",
+            "pages asked",
+            "readers in turns",
+            "locked",
+            "first pass, s",
+            "searches",
+            "p99 during, ms",
+            "p99 idle, ms",
+        ),
+        (
+            SERVERS,
+            len(SLUGS) * CALLS,
+            len(lists),
+            at_once(lists),
+            locked,
+            f"{seconds:.1f}",
+            len(during),
+            f"{p99(during):.0f}",
+            f"{p99(idle):.0f}",
+        ),
     )
     assert locked == 0, logs
     assert b"Traceback" not in logs
@@ -176,7 +196,7 @@ def ports_of(pid: int) -> set[int]:
     inodes = set[str]()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            inodes.add(os.readlink(entry).removeprefix("socket:[").removesuffix("]"))
+            inodes.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
         except OSError:
             continue  # closed meanwhile
     ports: set[int] = set()

@@ -24,8 +24,18 @@ FRAMES = 20_000 if FULL else 4_000
 RESULTS = 2_000 if FULL else 500
 ANSWER_SECONDS = 60.0
 INITIALIZE = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
-METHODS = ("tools/call", "tools/list", "resources/read", "prompts/get", "initialize", "ping", "completion/complete", "x/y")
+METHODS = (
+    "tools/call",
+    "tools/list",
+    "resources/read",
+    "prompts/get",
+    "initialize",
+    "ping",
+    "completion/complete",
+    "x/y",
+)
 TOOLS = ("list_calls", "get_call", "search_transcripts", "count_calls", "list_accounts", "nothing", "", "\ud83d")
+IDS: tuple[Any, ...] = (*range(9), "a", None, -1, 1.5, 2**70, [], {}, "\ud83d")
 VALUES: tuple[Any, ...] = (
     *(None, True, -1, 0, 2**63, 10**400, 1e308, float("nan"), "", "\0", "\ud83d", "x" * 9_000, "../..", [], {}),
     *([None] * 50, {"": ""}, {"name": "list_calls", "arguments": {}}, "calls://a/b/transcript", "2.0"),
@@ -100,11 +110,14 @@ def frame(rng: random.Random) -> bytes:
     """A line that may be anything."""
     message: Any = {
         "jsonrpc": rng.choice(("2.0", "2.0", "2.0", "1.0", 2, None)),
-        "id": rng.choice((*range(9), "a", None, -1, 1.5, 2**70, [], {}, "\ud83d")),
+        "id": rng.choice(IDS),
         "method": rng.choice((*METHODS, *METHODS, *VALUES)),
         "params": rng.choice(
             (
-                {"name": rng.choice(TOOLS), "arguments": {rng.choice(("limit", "since", "x", "\0")): rng.choice(VALUES)}},
+                {
+                    "name": rng.choice(TOOLS),
+                    "arguments": {rng.choice(("limit", "since", "x", "\0")): rng.choice(VALUES)},
+                },
                 {"uri": rng.choice(VALUES)},
                 rng.choice(VALUES),
             )
@@ -124,7 +137,9 @@ def frame(rng: random.Random) -> bytes:
             return rng.randbytes(rng.randrange(200))
         case 3:
             depth = rng.choice((10, 1_000, 50_000))
-            return b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"a": ' + b"[" * depth + b"]" * depth + b"}}"
+            return (
+                b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"a": ' + b"[" * depth + b"]" * depth + b"}}"
+            )
         case 4:
             return line.replace(b'"', rng.choice((b"'", b"\xff", b"\xed\xa0\x80", b"")), rng.randrange(1, 5))
         case _:

@@ -32,7 +32,19 @@ ROUNDS = {"SQLite": 9 if FULL else 1, "PostgreSQL": 1}
 SECONDS = (0.1, 1.3)
 """How long a process lives."""
 
-COLUMNS = ("store", "seed", "kills", "requests", "calls", "lost", "doubled", "ghosts", "changed", "not found", "seconds")
+COLUMNS = (
+    "store",
+    "seed",
+    "kills",
+    "requests",
+    "calls",
+    "lost",
+    "doubled",
+    "ghosts",
+    "changed",
+    "not found",
+    "seconds",
+)
 
 
 def sqlite_file(folder: Path) -> str:

@@ -7,13 +7,14 @@ import time
 from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import running
 from serving import Asker, serving
 from tables import Row
 from test_eight import written
-from test_frames import INITIALIZE, talking
+from test_frames import talking
 from vendors import SLUGS, Breaking, breaking, worlds
 
 import tape
@@ -77,7 +78,9 @@ async def right(server: Breaking, database: Path) -> str:
     return "right"
 
 
-@pytest.mark.parametrize(("kind", "store", "words"), [("disk full", Full, "is full"), ("read-only", ReadOnly, "writing")])
+@pytest.mark.parametrize(
+    ("kind", "store", "words"), [("disk full", Full, "is full"), ("read-only", ReadOnly, "writing")]
+)
 async def test_a_disk_that_takes_nothing_is_told_and_what_is_held_still_answers(
     kind: str, store: type[SQLiteStore], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: Row
 ) -> None:
@@ -147,7 +150,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(
         with closing(sqlite3.connect(database)) as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             db.execute("PRAGMA user_version = 999")
-        with pytest.raises(StoreError, match="newer call-logs-mcp.*Upgrade call-logs-mcp"):
+        with pytest.raises(StoreError, match=r"newer call-logs-mcp.*Upgrade call-logs-mcp"):
             async with serving(server.accounts, database):
                 pass
         with closing(sqlite3.connect(database)) as db:
@@ -171,7 +174,7 @@ def test_the_server_stops_within_two_seconds_whatever_is_under_way(
             vendor.ask("hang")
         settings = {"CALL_LOGS_CONFIG": str(config), "CALL_LOGS_HISTORY": "90d", "CALL_LOGS_WAIT": "30s"}
         with talking(["-X", "dev", "-W", "error", "-m", "call_logs"], tmp_path, **settings) as talk:
-            question = {"name": "list_calls", "arguments": {}}
+            question: dict[str, Any] = {"name": "list_calls", "arguments": {}}
             talk.write(json.dumps({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": question}).encode())
             until = time.monotonic() + 30
             while len(json.loads(vendor.ask("asked"))) == 0:

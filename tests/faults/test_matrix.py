@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
+
 import anyio
 import pytest
 from kinds import KINDS, Cell, Kind
@@ -30,9 +31,15 @@ all calls stays, too, where it was readable: nobody can tell U+FFFD for broken U
 DEADLINE_SECONDS = 0.4
 """Of one exchange; 30 s otherwise. Nothing else of the HTTP client is changed but that it sleeps nowhere."""
 
+HARMLESS = {
+    *("kept, then closed", "BOM", "UTF-16", "two lengths", "a key twice", "unknown words", "lone surrogate", "NUL"),
+    *("a page comes again", "backwards pages", "calls arrive", "calls are deleted", "total 0", "total 10,000"),
+    "last page full",
+}
+"""Kinds that must be got over: here even a problem that is told would be one."""
+
 SHARE = 3
 """Of the cells, CI runs every third, so that each kind and each vendor is there."""
-
 
 
 def unspoilt(calls: Mapping[str, Call], spoilt: set[str]) -> dict[str, Call]:
@@ -89,6 +96,7 @@ class Cellular:
                 await asker.server.app.sync.finish(self.name)
                 after = await self.listed()
                 outcome = await self.judged(asker, before, after)
+                assert outcome.startswith("right") or self.kind.name not in HARMLESS, outcome
         self.server.faults.clear()
         expected = await self.filled()
         async with serving(self.accounts(), database) as asker:

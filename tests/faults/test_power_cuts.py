@@ -14,18 +14,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import apsw
 import pytest
 from tables import FULL, Row
 
+import newest_sqlite as newest
 from call_logs.model import Call, Speaker, Turn
 from call_logs.store import Filter, Marks
 from call_logs.store import sqlite as engine
 from call_logs.store.query import parse
 from call_logs.store.sqlite import SQLiteStore
 from test_sqlite import sound
-
-apsw = pytest.importorskip("apsw", reason="the layer below SQLite is apsw's")
-newest = pytest.importorskip("newest_sqlite")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -85,7 +84,7 @@ class File(apsw.VFSFile):
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - apsw's name
         self.disk.steps.append(Step("write", self.file, offset, bytes(data)))
-        super().xWrite(data, offset)
+        super().xWrite(data, offset)  # pyright: ignore[reportUnknownMemberType] - its stub says Buffer of nothing
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802 - as above
         self.disk.steps.append(Step("truncate", self.file, newsize))
@@ -189,7 +188,7 @@ def test_a_power_cut_loses_no_acknowledged_page_and_breaks_nothing(seed: int, tm
     assert len(disk.acknowledged) == PAGES
     checkpoints = sum(step.kind == "sync" and step.file == "calls.db" for step in disk.steps)
     assert checkpoints > 5, "none is cut in the middle of one"
-    outcomes = dict.fromkeys(("corrupt", "lost", "torn"), 0)
+    outcomes: dict[str, int] = {"corrupt": 0, "lost": 0, "torn": 0}
     for number in range(CUTS):
         share = SHARES[number % len(SHARES)]
         at = rng.randrange(1, len(disk.steps) + 1)

@@ -93,4 +93,5 @@ def main(count: int, spacing: int, page: int, seed: int, slugs: list[str]) -> No
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:5]), sys.argv[5:])  # pyright: ignore[reportArgumentType] - four numbers
+    count, spacing, page, seed = map(int, sys.argv[1:5])
+    main(count, spacing, page, seed, sys.argv[5:])

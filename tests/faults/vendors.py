@@ -399,7 +399,9 @@ async def _read(reader: asyncio.StreamReader, port: int) -> Asked:
     path, _, query = target.partition("?")
     _, slug, rest = path.split("/", 2)
     asked_at = asyncio.get_running_loop().time()
-    return Asked(slug, method, f"/{rest}", dict(parse_qsl(query, keep_blank_values=True)), headers, body, asked_at, port)
+    return Asked(
+        slug, method, f"/{rest}", dict(parse_qsl(query, keep_blank_values=True)), headers, body, asked_at, port
+    )
 
 
 def _capped(name: str, value: str, most: int) -> str:
@@ -462,7 +464,9 @@ def raw(text: str) -> str:
 def dumped(value: Any) -> bytes:
     """JSON, with what `raw` stands for in it."""
     text = json.dumps(value)
-    return re.sub(r'"\\u0001([A-Za-z0-9+/=]*)\\u0001"', lambda found: base64.b64decode(found[1]).decode(), text).encode()
+    return re.sub(
+        r'"\\u0001([A-Za-z0-9+/=]*)\\u0001"', lambda found: base64.b64decode(found[1]).decode(), text
+    ).encode()
 
 
 def from_nth(first: int, fault: Fault, hits: Callable[[Asked], bool] = lambda asked: asked.is_list) -> Fault:
