@@ -98,10 +98,18 @@ async def _drip(line: Line) -> bool:
     return False
 
 
-async def _close_kept(line: Line) -> bool:
-    """Promises to keep the connection, and closes it."""
-    await line.send(await line.answer())
-    return False
+def _closed_when_used_again(_: Cell) -> Fault:
+    """Each connection is kept after its first answer, and closed in the face of the second request."""
+    kept: set[int] = set()
+
+    async def fault(line: Line) -> bool:
+        if line.asked.port in kept:
+            return False
+        kept.add(line.asked.port)
+        await line.send(await line.answer())
+        return True
+
+    return fault
 
 
 @contextmanager
@@ -497,7 +505,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("connection", "reset in the body", lambda _: _reset_in_body),
     Kind("connection", "headers hang", lambda _: _hang, hangs=True),
     Kind("connection", "body drips", lambda _: _drip, hangs=True),
-    Kind("connection", "kept, then closed", lambda _: _close_kept),
+    Kind("connection", "kept, then closed", _closed_when_used_again),
     Kind("HTTP", "429, seconds", lambda _: _status(429, retry_after="7")),
     Kind("HTTP", "429, date", lambda _: _status(429, retry_after=_in_two_minutes())),
     Kind("HTTP", "429, no time", lambda _: _status(429)),
