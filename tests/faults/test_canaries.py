@@ -283,6 +283,12 @@ def test_no_credential_comes_out_of_a_command(
             ("sync", "--json"),
             ("import", str(kept), str(odd), str(broken)),
             ("import", "--json", str(kept), str(odd)),
+            ("search", QUERY),
+            ("search", "--json", QUERY),
+            ("doctor",),
+            ("doctor", "--json"),
+            ("audit",),
+            ("audit", "--json"),
         )
     assert b'"state": "ok"' in outlets["sync --json, stdout"][0]
     check(outlets | {"log at DEBUG": [stderr.getvalue().encode()]})
@@ -344,7 +350,8 @@ def test_no_credential_comes_out_of_a_failure(
             return await everything(client, (QUERY,))
 
     with playing(plant, configured, **dict.fromkeys(tape.slugs(), FAULTS[fault])) as accounts:
-        outlets = command(accounts, ("check",), ("check", "--json"), ("sync",), ("sync", "--json"))
+        words = [("check",), ("sync",), ("doctor",), ("search", QUERY)]
+        outlets = command(accounts, *words, *((*one, "--json") for one in words))
         given = anyio.run(asked, accounts)
     told = {"tools, text": [one.text.encode() for one in given if one.outlet in ("tool", "error")]}
     told["tools, structured"] = [json.dumps(one.body, ensure_ascii=False).encode() for one in given]
