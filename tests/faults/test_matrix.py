@@ -110,8 +110,9 @@ class Cellular:
             assert unspoilt({name: held[name] for name in expected}, spoilt) == unspoilt(expected, spoilt)
             body = await asker.body("list_calls", account=self.name, limit=1)
             assert body["coverage"]["complete"] is True
-            [part] = [one for one in (await asker.body("list_accounts"))["accounts"] if one["account"] == self.name]
-            assert "unreadable" not in part, part
+            # A call that went away between its row and its words is told until two readings have not shown it.
+            told = {one.vendor_call_id for one in asker.server.app.store.unreadable(self.name)}
+            assert told <= forgotten
         return outcome, took
 
     def spoilt(self, calls: Iterable[str]) -> set[str]:
