@@ -1,7 +1,7 @@
 """What the tests of whole answers share: the made-up business, synced once, behind an in-memory client."""
 
 import shutil
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -129,6 +129,35 @@ def asking(synced: Path, sandbox: Sandbox, tmp_path: Path) -> Asking:
             yield Asker(client, server)
 
     return opened
+
+
+Rows = Callable[[str, Sequence[str], Sequence[object]], None]
+"""Gives a row of a table: its title, the columns' names, the values."""
+
+
+@pytest.fixture
+def row(record_property: Callable[[str, object], None]) -> Rows:
+    """What a suite measured, for whoever reads the run; see `pytest_terminal_summary`."""
+
+    def give(title: str, columns: Sequence[str], values: Sequence[object]) -> None:
+        record_property("table", [title, list(columns), [str(value) for value in values]])
+
+    return give
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the tables whose rows tests gave as properties, also those of xdist's workers and without `-s`."""
+    tables: dict[tuple[str, ...], list[list[str]]] = {}
+    for report in (one for kind in ("passed", "failed") for one in terminalreporter.stats.get(kind, ())):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "table" and report.when == "call":
+                title, columns, values = value
+                tables.setdefault((title, *columns), []).append(values)
+    for (title, *columns), rows in tables.items():
+        terminalreporter.write_sep("-", title)
+        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+        for values in (columns, *rows):
+            terminalreporter.write_line("  ".join(map(str.ljust, values, widths)).rstrip())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -45,7 +45,10 @@ LOOKBACK = timedelta(hours=2)
 
 DEEP_LOOKBACK = timedelta(hours=72)
 DEEP_EVERY_SECONDS = 3600.0
-"""Once an hour, and first after a start, a pass looks this far back: late corrections and calls listed late."""
+"""Once an hour, and first after a start, a pass looks this far back: late corrections and calls listed late.
+
+The first one after a start reads all of the history again where there are records that could not be read.
+"""
 
 SETTLING = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 6 * 60, 24 * 60, 72 * 60))
 """Ages at which a call is read again that is not over, or of which nothing is told yet."""
@@ -306,13 +309,17 @@ class Sync:
         return True
 
     async def _settled(self, line: _Line, vendor_call_ids: Sequence[str]) -> set[str]:
-        """`Provider.settled` for this account: calls that are over, but for those due to be read again."""
+        """`Provider.settled` for this account: calls that are over, but for those due to be read again.
+
+        What could not be read is not settled.
+        """
 
         def ask() -> set[str]:
             now = self._now()
             over = self._store.settled(line.account.name, list(vendor_call_ids), told=False)
             unsettled = self._store.unsettled(line.account.name, now - DEEP_LOOKBACK, told=_told(line))
-            return over - {call.vendor_call_id for call in unsettled if _due(call, now)}
+            unread = {record.vendor_call_id for record in self._store.unreadable(line.account.name)}
+            return over - unread - {call.vendor_call_id for call in unsettled if _due(call, now)}
 
         return await anyio.to_thread.run_sync(ask)
 
@@ -491,6 +498,8 @@ class Sync:
         low = line.marks.low
         assert low is not None  # noqa: S101 - `_pass` asked
         since = min(line.marks.high - behind, await self._oldest_due(line)) if line.marks.high else low
+        if line.deep_at is None and await anyio.to_thread.run_sync(self._store.unreadable, line.account.name):
+            since = low  # what a record could not be read for may be over, and how old it is may not be known
         since = max(since, low)
         high = line.marks.high
         listing, until = _Listing(), self._now()

@@ -156,14 +156,14 @@ _SECRET = re.compile(
 _NAMED_SECRET = re.compile(
     r"(?<![A-Za-z])(?:(?:api|access|private|secret|auth|client|subscription)[ _-]?(?:key|secret)|token|secret|password"
     r"|passwd|pwd|passphrase|authorization|(?:x-amz-)?signature|sig|contrase\u00f1a|clave)[\"']?\s*[=:]\s*[\"']?[^\s\"']{4,}"
-    r"|(?<![A-Za-z])key[\"']?\s*(?:=\s*[\"']?[^\s\"']{4,}|:\s*[\"']?(?=\S*\d)[^\s\"']{6,})",
+    r"|(?<![A-Za-z])key[\"']?\s*(?:=\s*[\"']?[^\s\"']{4,}|:\s*[\"']?(?=\S{0,200}\d)[^\s\"']{6,})",
     re.IGNORECASE,
 )
-_BEARER = re.compile(r"\bbearer\s+(?=\S*\d)[\w.~+/=-]{8,}", re.IGNORECASE)
+_BEARER = re.compile(r"\bbearer\s+(?=\S{0,200}\d)[\w.~+/=-]{8,}", re.IGNORECASE)
 _BASIC = re.compile(r"\bbasic\s+([A-Za-z0-9+/]{6,}={0,2})(?![\w+/=])", re.IGNORECASE)
 _NO_SECRET = re.compile(
     r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|[0-9a-f]{24})(?![0-9A-Za-z])"
-    r"|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+    r"|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"  # tried once a run of letters, or a long one would take hours
 )
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9_+/=-]{24,}")
 _LONG_HEX = re.compile(r"(?:[0-9a-f]{32,}|[0-9A-F]{32,})")

@@ -33,7 +33,7 @@ import call_logs
 import tape
 from call_logs.__main__ import cli
 from call_logs.logs import ScrubbingFormatter
-from call_logs.providers import discover
+from call_logs.providers import _http, discover
 from call_logs.sandbox import business, signalwire
 
 pytestmark = pytest.mark.anyio
@@ -283,6 +283,12 @@ def test_no_credential_comes_out_of_a_command(
             ("sync", "--json"),
             ("import", str(kept), str(odd), str(broken)),
             ("import", "--json", str(kept), str(odd)),
+            ("search", QUERY),
+            ("search", "--json", QUERY),
+            ("doctor",),
+            ("doctor", "--json"),
+            ("audit",),
+            ("audit", "--json"),
         )
     assert b'"state": "ok"' in outlets["sync --json, stdout"][0]
     check(outlets | {"log at DEBUG": [stderr.getvalue().encode()]})
@@ -294,7 +300,8 @@ def refused(status: int) -> tape.Fault:
     def answer(asked: tape.Asked) -> tape.Reply:
         said = {"message": f"bad {asked.headers.get('authorization')}", **further()}
         headers = {"www-authenticate": f'Bearer realm="{canary()}"', "x-request-id": canary(), "set-cookie": canary()}
-        return tape.Reply(status, said, {**headers, "location": f"https://evil.example.com/?key={canary()}"})
+        given = quote(asked.headers.get("authorization", canary()).rpartition(" ")[2], safe="")
+        return tape.Reply(status, said, {**headers, "location": f"https://evil.example.com/{given}?key={canary()}"})
 
     return answer
 
@@ -305,7 +312,7 @@ def odd(body: Callable[[], Any], **headers: str) -> tape.Fault:
 
 def odd_rows() -> dict[str, Any]:
     """Rows that cannot be read, in every vendor's list."""
-    row = {"id": canary(), "created_at": canary(), canary(): canary(), "room_name": canary()}
+    row = {"id": "odd-row", "created_at": canary(), canary(): canary(), "room_name": "odd-row"}
     lists: dict[str, Any] = {name: [row, canary()] for name in ("callLogs", "agents", "records")}
     return lists | {"links": {}, "data": [row], "pagination": canary()}
 
@@ -343,11 +350,87 @@ def test_no_credential_comes_out_of_a_failure(
             return await everything(client, (QUERY,))
 
     with playing(plant, configured, **dict.fromkeys(tape.slugs(), FAULTS[fault])) as accounts:
-        outlets = command(accounts, ("check",), ("check", "--json"), ("sync",), ("sync", "--json"))
-        given = [one for one in anyio.run(asked, accounts) if one.outlet in ("tool", "error")]
-    told = {"tools, text": [one.text.encode() for one in given]}
+        words = [("check",), ("sync",), ("doctor",), ("search", QUERY)]
+        outlets = command(accounts, *words, *((*one, "--json") for one in words))
+        given = anyio.run(asked, accounts)
+    told = {"tools, text": [one.text.encode() for one in given if one.outlet in ("tool", "error")]}
     told["tools, structured"] = [json.dumps(one.body, ensure_ascii=False).encode() for one in given]
+    told["listings and prompts"] = [
+        one.text.encode() for one in given if one.outlet in ("listing", "prompt", "resource")
+    ]
+    with closing(sqlite3.connect(tmp_path / "calls.db")) as db:
+        told["database, unpacked"] = ["\n".join(db.iterdump()).encode()]
+    told["database"] = [(tmp_path / "calls.db").read_bytes()]
     check(outlets | told | {"log at DEBUG": [b"log: " + stderr.getvalue().encode()]})
+
+
+class Odd(Exception):
+    """A bug's exception, which holds what it should not in all of its parts."""
+
+    def __init__(self) -> None:
+        super().__init__(canary(), {"token": canary()}, canary_in_url("https://hooks.example.com/x"))
+        self.add_note(canary())
+        self.secret = canary()
+
+
+async def test_no_credential_comes_out_of_a_bug(
+    stderr: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chained and grouped, in a vendor's adapter and in a tool: the log tells where, and nothing of what they say."""
+    tape.unhurried(monkeypatch)
+    bugs = itertools.count()
+
+    def fails(*_: Any, **__: Any) -> Any:
+        next(bugs)
+        raise ExceptionGroup(canary(), [ValueError(canary()), Odd()]) from Odd()
+
+    with playing(plant, configured) as accounts:
+        async with served(accounts, tmp_path / "calls.db") as (client, server):
+            monkeypatch.setattr(_http.Api, "get", fails)
+            for name in accounts:
+                await server.app.sync.finish(name)
+            given = [str(await client.call_tool(tool, {})) for tool in ("list_accounts", "list_calls")]
+            monkeypatch.setattr(server.app.store, "count", fails)
+            monkeypatch.setattr(server.app.store, "call", fails)
+            given += [str(await client.call_tool("count_calls", {})) for _ in range(2)]
+            given.append(str(await client.call_tool("get_call", {"call_id": "my-vyom/x"})))
+    assert next(bugs) > len(accounts)
+    assert "internal error" in given[0]
+    log = stderr.getvalue()
+    assert "Odd" in log, "where and what kind is told"
+    check({"log at DEBUG": [log.encode()], "tools": [one.encode() for one in given]})
+
+
+ODD_SECRET = "Canary'\"\\quoted/Begin+="
+"""As Python writes it, it is written otherwise than it is."""
+
+
+async def test_a_secret_with_quotes_comes_out_in_no_spelling(
+    stderr: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tape.unhurried(monkeypatch)
+    forms = {"raw": ODD_SECRET, "repr": repr(ODD_SECRET)[1:-1], "bytes": repr(ODD_SECRET.encode())[2:-1]}
+    forms |= {"JSON": json.dumps(ODD_SECRET)[1:-1], "URL": quote(ODD_SECRET, safe="")}
+    forms |= {"JSON in JSON": json.dumps(json.dumps(ODD_SECRET))[3:-3]}
+
+    def chosen(slug: str, name: str, value: Any) -> Any:
+        return ODD_SECRET if configured(slug, name, value) != value else value
+
+    def echoed(asked: tape.Asked) -> tape.Reply:
+        given = asked.headers.get("authorization", "")
+        logging.getLogger("call_logs").error("echoed %s, %r, %s", given, given, json.dumps(given))
+        logging.getLogger("elsewhere").error("echoed %r", [given.encode()])
+        return tape.Reply(401, {"message": f"bad {given}"}, {"www-authenticate": given})
+
+    with playing(lambda _slug, _path, value: value, chosen, **dict.fromkeys(tape.slugs(), echoed)) as accounts:
+        async with served(accounts, tmp_path / "calls.db") as (client, _):
+            given = [str(await client.call_tool("list_accounts", {}))]
+    outlets = {"tools": given[0], "log at DEBUG": stderr.getvalue()}
+    outlets["database"] = (tmp_path / "calls.db").read_bytes().decode("latin-1")
+    assert "echoed" in outlets["log at DEBUG"]
+    assert "HTTP 401" in outlets["tools"]
+    found = {(outlet, name) for outlet, text in outlets.items() for name, form in forms.items() if form in text}
+    assert found == set()
 
 
 SOURCES = str(Path(call_logs.__file__).parents[1])

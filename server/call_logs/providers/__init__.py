@@ -128,10 +128,18 @@ class WebhookSettings(Settings):
 
 
 class Wire(BaseModel):
-    """What a vendor sends: tolerant. Unknown fields are ignored; what any source shows missing is optional."""
+    """What a vendor sends: tolerant. Unknown fields are ignored; what any source shows missing is optional.
+
+    Numbers are finite: JSON may hold one too large for a float, and a text that says "Infinity".
+    """
 
     model_config = ConfigDict(
-        extra="ignore", frozen=True, hide_input_in_errors=True, defer_build=True, coerce_numbers_to_str=True
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        defer_build=True,
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
     )
 
 
@@ -151,6 +159,12 @@ Moment = Annotated[
 
 OR_NONE = WrapValidator(_or_none)
 """Annotates a wire field that a call can do without: None where it cannot be read."""
+
+RecordId = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^\S(?:.*\S)?$")]
+"""A call's id at its vendor: one line without spaces around it, as an answer repeats it and a question gives it back."""
+
+SipCode = Annotated[Annotated[int, Field(ge=0, le=999)] | None, OR_NONE]
+"""Three digits; a longer number would come out as text, which is not what answers promise."""
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,10 @@ from call_logs.providers import (
     Moment,
     Page,
     Provider,
+    RecordId,
     Secret,
     Settings,
+    Unreadable,
     Wire,
     read_each,
 )
@@ -83,6 +85,9 @@ SPEAKERS = {
 }
 """`user` and `assistant` are documented for calls, the other two for the vendor's message stream, `system` nowhere."""
 
+_TOLD_IN_DETAIL = ("conversation_logs",)
+"""The field of which a call is told to be without, where its single read was refused."""
+
 _CALL_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _log = logging.getLogger(__name__)
 
@@ -113,7 +118,7 @@ class _Message(Wire):
 class _Log(Wire):
     """A row of the list, or a single call: that one has `started_at`, `answered_at` and the messages as well."""
 
-    id: str = Field(min_length=1, max_length=128)
+    id: RecordId
     created_on: Moment
     source: _Word = None
     destination: _Word = None
@@ -275,6 +280,7 @@ class Bimpe(Provider[BimpeSettings]):
         """One agent's calls. A page is left early only in an order that was seen, and may have moved meanwhile."""
         since, until = reading.since, reading.until
         met = Met()
+        place = page
         more = True
         while more:
             params = {"page": page, "limit": PAGE_SIZE, "sort": NEWEST_FIRST}
@@ -293,15 +299,17 @@ class Bimpe(Provider[BimpeSettings]):
             more = moved or (not met.past(since) and answer.goes_on(len(answer.rows), met.fresh))
             *portions, last = _portions([log for log in new if reading.wants(log)])
             for portion in portions:
-                calls, unchanged = await self._completed(agent_id, portion)
-                yield Page(calls, met.reached(until, portion[-1].created_on), str(page), unchanged=unchanged)
-            calls, unchanged = await self._completed(agent_id, last)
+                calls, unchanged, untold = await self._completed(agent_id, portion)
+                yield Page(calls, met.reached(until, portion[-1].created_on), str(page), untold, unchanged=unchanged)
+            calls, unchanged, untold = await self._completed(agent_id, last)
             page = max(1, page - 1) if moved else page + 1
+            # A page that comes again and again may hide those behind it: the next reading begins there.
+            place = page if moved or met.fresh else place
             yield Page(
                 calls,
                 reached=met.reached(until) if more else since,
-                resume=str(page) if more else None,
-                unreadable=tuple(unreadable),
+                resume=str(place) if more else None,
+                unreadable=(*unreadable, *untold),
                 unchanged=unchanged,
             )
 
@@ -313,24 +321,27 @@ class Bimpe(Provider[BimpeSettings]):
         self.api.trouble = None
         return len(reading.gone) < len(reading.agent_ids)
 
-    async def _completed(self, agent_id: str, logs: Sequence[_Log]) -> tuple[tuple[Call, ...], tuple[str, ...]]:
+    async def _completed(
+        self, agent_id: str, logs: Sequence[_Log]
+    ) -> tuple[tuple[Call, ...], tuple[str, ...], tuple[Unreadable, ...]]:
         """The calls with their details, where they are finished, and the ids of those left out.
 
         A settled one is left out: its row is the poorer.
 
-        Where a detail cannot be read, the row is all there is.
+        Where a detail cannot be read, the row is all there is, and the call is told as one that could not be read.
         """
         finished = [log for log in logs if log.is_finished]
         settled = await self.settled([log.id for log in finished]) if finished else set[str]()
         details: dict[str, _Log] = {}
-        unread: list[str] = []
+        unread: list[Unreadable] = []
 
         async def complete(log: _Log) -> None:
             try:
                 details[log.id] = _joined(log, await self._detail(agent_id, log.id))
-            except (Rejected, UnexpectedPayload):
+            except (Rejected, UnexpectedPayload) as error:
                 self.api.trouble = None
-                unread.append(log.id)
+                fields = error.fields if isinstance(error, UnexpectedPayload) else ()
+                unread.append(Unreadable(log.id, fields or _TOLD_IN_DETAIL))
 
         await _each(complete, [log for log in finished if log.id not in settled])
         if unread:
@@ -340,7 +351,7 @@ class Bimpe(Provider[BimpeSettings]):
         calls = tuple(
             to_call(details.get(log.id, log), self.account, agent_id, name) for log in logs if log.id not in settled
         )
-        return calls, tuple(log.id for log in logs if log.id in settled)
+        return calls, tuple(log.id for log in logs if log.id in settled), tuple(unread)
 
     async def _detail(self, agent_id: str, call_id: str) -> _Log:
         return (await self.api.get(CALL, _One, agent_id=agent_id, call_id=call_id)).log

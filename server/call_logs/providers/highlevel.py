@@ -29,6 +29,7 @@ from call_logs.providers import (
     Moment,
     Page,
     Provider,
+    RecordId,
     Secret,
     Settings,
     Told,
@@ -135,7 +136,7 @@ class _Turn(Wire):
 
 
 class _Log(Wire):
-    id: str = Field(min_length=1, max_length=128)
+    id: RecordId
     created_at: Moment = Field(alias="createdAt")
     agent_id: str | None = Field(None, alias="agentId")
     duration: float | None = None
@@ -216,6 +217,7 @@ class HighLevel(Provider[HighLevelSettings]):
     ) -> AsyncGenerator[Page]:
         """Pages of 50. Date filters are sent but not believed: reported live as ignored, so rows are compared again."""
         place = _Place.read(resume, since) or _Place.first(since, until)
+        known = place
         met = Met()
         more = True
         while more:
@@ -231,10 +233,12 @@ class HighLevel(Provider[HighLevelSettings]):
             moved = met.fewer(answer.total)
             more = moved or (not met.past(since) and answer.goes_on(len(answer.logs), len(met.ids)))
             place = place.before() if moved else place.after()
+            # A page that comes again and again may hide those behind it: the next reading begins there.
+            known = place if moved or met.fresh else known
             yield Page(
                 tuple(self._call(log, names) for log in new if log.created_at >= since and _before(log, until)),
                 reached=met.reached(until) if more else since,
-                resume=place.written() if more else None,
+                resume=known.written() if more else None,
                 unreadable=tuple(unreadable),
             )
 

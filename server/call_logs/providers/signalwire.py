@@ -32,6 +32,7 @@ from call_logs.providers import (
     Moment,
     Page,
     Provider,
+    RecordId,
     Secret,
     Settings,
     Told,
@@ -128,7 +129,7 @@ _Number = Annotated[Annotated[float, Field(ge=0, le=1e12)] | None, OR_NONE]
 class _Log(Wire):
     """All five variants. Only a deleted one has `discarded_at`; it has no `type` and no numbers."""
 
-    id: str = Field(min_length=1, max_length=128)
+    id: RecordId
     created_at: Moment
     discarded_at: Any = None
     type: _Word = None

@@ -28,8 +28,10 @@ from call_logs.providers import (
     Moment,
     Page,
     Provider,
+    RecordId,
     Secret,
     Settings,
+    SipCode,
     Unreadable,
     Wire,
     read_each,
@@ -148,7 +150,7 @@ class _Listing(Wire):
 
 
 class _Row(Wire):
-    id: str = Field(min_length=1, max_length=128)
+    id: RecordId
 
     @property
     def clocks(self) -> tuple[datetime | None, datetime | None]:
@@ -207,7 +209,7 @@ class _Record(_Row):
     transcript_id: _Text = None
     summary_text: _Text = None
     error: _Text = None
-    sip_status_code: Annotated[int | None, OR_NONE] = None
+    sip_status_code: SipCode = None
     created_at: Moment
     answered_at: Annotated[Moment | None, OR_NONE] = None
     ended_at: Annotated[Moment | None, OR_NONE] = None
@@ -309,7 +311,7 @@ class Telzino(Provider[TelzinoSettings]):
             yield Page(
                 tuple(sorted(calls, key=lambda call: call.started_at, reverse=True)),
                 reached=reached,
-                resume=str(logs.page) if more else None,
+                resume=str(logs.place) if more else None,
                 unreadable=tuple(dropped),
             )
             dropped.clear()
@@ -387,7 +389,7 @@ class _List(Generic[R]):
         dropped: list[Unreadable],
         page: int,
     ) -> None:
-        self.page, self.more = page, True
+        self.page, self.place, self.more = page, page, True
         self._who, self._ask, self._model, self._dropped = who, ask, model, dropped
         self._ids: set[str] = set()
         self._stale = 0
@@ -417,6 +419,8 @@ class _List(Generic[R]):
         self._stale -= back  # pages read again may hold nothing new
         self._moved, self.more = back > 0, back > 0 or listing.goes_on()
         self.page = max(1, self.page - back) if back else self.page + 1
+        # A page that comes again and again may hide those behind it: the next reading begins there.
+        self.place = self.page if back or fresh else self.place
         return rows
 
     def _back(self, listing: _Listing) -> int:

@@ -28,8 +28,10 @@ from call_logs.providers import (
     Moment,
     Page,
     Provider,
+    RecordId,
     Secret,
     Settings,
+    SipCode,
     Told,
     Webhook,
     WebhookSettings,
@@ -133,7 +135,7 @@ class _Turn(Wire):
 
 
 class _Log(Wire):
-    room_name: str = Field(min_length=1, max_length=128)
+    room_name: RecordId
     started_at: _Moment
     answered_at: Annotated[_Moment | None, OR_NONE] = None
     ended_at: Annotated[_Moment | None, OR_NONE] = None
@@ -146,7 +148,7 @@ class _Log(Wire):
     call_status: _Text = None
     call_status_reason: _Text = None
     call_end_reason: _Text = None  # documented for webhooks only
-    sip_status_code: Annotated[int | None, OR_NONE] = None
+    sip_status_code: SipCode = None
     sip_status_text: _Text = None
     # The path is an unsigned address: whoever knows it may hear the call. Only whether there is one is read.
     has_recording: Annotated[bool | None, BeforeValidator(bool)] = Field(None, alias="recording_path")
@@ -279,15 +281,21 @@ class Vyom(Provider[VyomSettings]):
         reached: datetime | None = None
         answer = first or await self._page(window.params(place), assistant_id)
         while answer is not None:
+            asked = met.place
             logs, unreadable = read_each(_Log, self._new(met, answer), "room_name")
             met.began([log.started_at for log in logs])
             more = met.moved or (met.more and not met.past(window.since))
             if not met.moved:
                 reached = met.reached(window.until)
+            if met.moved:
+                place = met.place
+            elif met.fresh:
+                # The last page that brought something: one that comes again and again may hide those behind it.
+                place = asked
             yield Page(
                 tuple(to_call(log, self.account, assistant_id) for log in logs if window.has(log.started_at)),
                 reached=reached if more else window.since,
-                resume=window.written(met.place) if more else None,
+                resume=window.written(place) if more else None,
                 unreadable=tuple(unreadable),
             )
             if not more:

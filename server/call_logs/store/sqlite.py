@@ -289,7 +289,11 @@ class SQLiteStore(Store):
     # -- accounts -----------------------------------------------------------------------------------------------
 
     def open_account(self, name: str, provider: str, tenant: str = "", scope: str = "") -> None:
-        """See `Store.open_account`."""
+        """See `Store.open_account`. Writes nothing where nothing changes: a full or read-only disk still answers."""
+        with self._reading() as db:
+            known = db.execute("SELECT provider, tenant, scope FROM account WHERE name = ?", (name,)).fetchone()
+        if known is not None and known == (provider, tenant or known[1], scope):
+            return
         with self._transaction() as db:
             held = db.execute("SELECT provider, tenant, scope FROM account WHERE name = ?", (name,)).fetchone()
             if held is None:

@@ -1,0 +1,101 @@
+"""What the fault suites have found, each as small as it can be."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from kinds import KINDS, Cell, numbers_of_call_0
+from mcp.types import CallToolResult, TextContent
+from pydantic import BaseModel
+from serving import serving
+from vendors import SLUGS, breaking, worlds
+
+import tape
+from call_logs.text import looks_secret
+from call_logs.tools import strict
+
+pytestmark = pytest.mark.anyio
+
+CALLS = 20
+WEEK = timedelta(hours=8) * CALLS
+FAULTS = {kind.name: kind for kind in KINDS}
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+async def test_pages_behind_one_that_came_again_and_again_are_read_once_the_vendor_leads_on(
+    slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place to go on from moved with each repetition, and the pages between were never read."""
+    tape.unhurried(monkeypatch)
+    with breaking(worlds(CALLS, [slug], spacing=WEEK / CALLS)) as server:
+        cell = Cell(server.worlds[slug], server, tmp_path, full=False, monkeypatch=monkeypatch)
+        fault = FAULTS["in circles"].fault(cell)
+        assert fault is not None
+        server.faults[slug] = fault
+        async with serving(server.accounts, tmp_path / "calls.db") as asker:
+            for _ in range(3):
+                assert (await asker.server.app.sync.finish(f"my-{slug}")).state == "failed"
+            server.faults.clear()
+            assert (await asker.server.app.sync.finish(f"my-{slug}")).state == "ok"
+            assert asker.held(f"my-{slug}").keys() == server.worlds[slug].ids()
+
+
+async def test_words_that_a_vendor_did_not_give_for_an_old_call_are_told_and_read_after_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that was over counted as settled, whether or not its single read had answered."""
+    tape.unhurried(monkeypatch)
+    with breaking(worlds(CALLS, ["bimpe"], spacing=WEEK / CALLS)) as server:
+        cell = Cell(server.worlds["bimpe"], server, tmp_path, full=False, monkeypatch=monkeypatch)
+        fault = FAULTS["404 for each call"].fault(cell)
+        assert fault is not None
+        server.faults["bimpe"] = fault
+        async with serving(server.accounts, tmp_path / "calls.db") as asker:
+            assert (await asker.server.app.sync.finish("my-bimpe")).state == "ok"
+            assert {len(call.turns) for call in asker.held("my-bimpe").values()} == {0}
+            [part] = (await asker.body("list_accounts"))["accounts"]
+            assert part["unreadable"] == CALLS
+        server.faults.clear()
+        async with serving(server.accounts, tmp_path / "calls.db") as asker:
+            assert (await asker.server.app.sync.finish("my-bimpe")).state == "ok"
+            assert 0 not in {len(call.turns) for call in asker.held("my-bimpe").values()}
+            [part] = (await asker.body("list_accounts"))["accounts"]
+            assert "unreadable" not in part
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("text", ["x", "a1", "a.", "-", "key:", "a_b "])
+def test_a_long_text_is_looked_through_for_credentials_in_no_time(text: str) -> None:
+    """A reason of 70,000 letters kept all accounts waiting for seconds, one of 10 MB would have for hours."""
+    looks_secret(text * (2_000_000 // len(text)))
+
+
+async def test_a_number_that_is_no_finite_one_costs_at_most_its_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An integer of 400 digits, or the text "Infinity", became an infinite duration, and the whole account a bug."""
+    tape.unhurried(monkeypatch)
+    with breaking(worlds(CALLS)) as server:
+        for slug, world in server.worlds.items():
+            cell = Cell(world, server, tmp_path, full=False, monkeypatch=monkeypatch)
+            server.faults[slug] = numbers_of_call_0(cell, "1" + "0" * 400 if slug < "t" else '"Infinity"')
+        async with serving(server.accounts, tmp_path / "calls.db") as asker:
+            for slug in SLUGS:
+                health = await asker.server.app.sync.finish(f"my-{slug}")
+                assert (health.state, health.problem) == ("ok", None)
+                told = {one.vendor_call_id for one in asker.server.app.store.unreadable(f"my-{slug}")}
+                assert asker.held(f"my-{slug}").keys() | told == server.worlds[slug].ids()
+
+
+async def test_a_lone_surrogate_in_an_answer_is_replaced_and_the_answer_given() -> None:
+    """The SDK's dump failed before our last step could clean the result, and the client got its text as an error."""
+
+    async def surrogate() -> CallToolResult:
+        return CallToolResult(content=[TextContent(text="a\ud83d")], structured_content={"b\ud83d": ["c\udc00"]})
+
+    found: CallToolResult = await strict(surrogate, "Surrogate", BaseModel).run({}, cast("Any", None))
+    assert found.model_dump(mode="json", include={"content", "structured_content"}, exclude_none=True) == {
+        "content": [{"type": "text", "text": "a\ufffd"}],
+        "structured_content": {"b\ufffd": ["c\ufffd"]},
+    }
