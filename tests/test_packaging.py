@@ -151,7 +151,7 @@ def test_the_bundle_is_the_same_each_time_and_holds_what_runs(tmp_path: Path) ->
 def test_the_bundle_installs_the_tested_versions() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     ours = tomllib.loads(bundle.pyproject())
-    names = {re.split(r"[\[<>=]", wanted)[0] for wanted in project["dependencies"]}
+    names = {re.split(r"[\[<>=]", wanted)[0].lower() for wanted in project["dependencies"]}
     assert {wanted.partition("==")[0] for wanted in ours["project"]["dependencies"]} == names
     pins = [*ours["project"]["dependencies"], *ours["tool"]["uv"]["constraint-dependencies"]]
     assert all(re.fullmatch(r"[a-z0-9._-]+==[0-9][0-9a-z.]*", pin) for pin in pins)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from call_logs import app, tools
 from call_logs.__main__ import main
+from call_logs.principals import Scope
 
 PARTS = (
     *("\ud83d", "\udc00", "\ud83d\ude00", "\0", "\x1b[2J", "\u202e", "\u2028", "\ufeff", "\U000e0041", "\uffff"),
@@ -54,5 +55,5 @@ async def hostile(seed: int) -> CallToolResult:
 
 if __name__ == "__main__":
     ours = app.all_tools
-    app.all_tools = lambda: [*ours(), tools.strict(hostile, "Hostile", Anything)]
+    app.all_tools = lambda: [*ours(), tools.strict(hostile, "Hostile", Anything, Scope.CALLS)]
     main()

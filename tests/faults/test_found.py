@@ -12,6 +12,7 @@ from serving import serving
 from vendors import SLUGS, breaking, worlds
 
 import tape
+from call_logs.principals import Scope
 from call_logs.text import looks_secret
 from call_logs.tools import strict
 
@@ -94,7 +95,7 @@ async def test_a_lone_surrogate_in_an_answer_is_replaced_and_the_answer_given() 
     async def surrogate() -> CallToolResult:
         return CallToolResult(content=[TextContent(text="a\ud83d")], structured_content={"b\ud83d": ["c\udc00"]})
 
-    found: CallToolResult = await strict(surrogate, "Surrogate", BaseModel).run({}, cast("Any", None))
+    found: CallToolResult = await strict(surrogate, "Surrogate", BaseModel, Scope.CALLS).run({}, cast("Any", None))
     assert found.model_dump(mode="json", include={"content", "structured_content"}, exclude_none=True) == {
         "content": [{"type": "text", "text": "a\ufffd"}],
         "structured_content": {"b\ufffd": ["c\ufffd"]},
