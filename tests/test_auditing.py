@@ -1,7 +1,10 @@
 """The audit trail: who was told of which calls, and nothing of what was said."""
 
+import shutil
+import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +29,29 @@ def vendors() -> Any:
         yield started
 
 
+@pytest.fixture(scope="module")
+def filled(vendors: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that a moment ago has been filled."""
+    folder = tmp_path_factory.mktemp("filled")
+
+    async def fill() -> None:
+        async with asking(load(vendors.accounts, own_accounts=False, database=str(folder / "calls.db"))) as client:
+            await client.call_tool("list_accounts", {})
+
+    anyio.run(fill)
+    return folder
+
+
 @pytest.fixture
-def config(vendors: Any, tmp_path: Path) -> Config:
-    return load(vendors.accounts, own_accounts=False, database=str(tmp_path / "calls.db"))
+def config(vendors: Any, filled: Path, tmp_path: Path) -> Config:
+    """A copy of that store, without its trail."""
+    shutil.copytree(filled, tmp_path / "kept")
+    database = tmp_path / "kept" / "calls.db"
+    with closing(sqlite3.connect(database)) as db, db:
+        db.execute("DROP TRIGGER audit_keeps")
+        db.execute("DELETE FROM audit")
+    config = load(vendors.accounts, own_accounts=False, database=str(database))
+    return replace(config, max_age=3600.0)
 
 
 @asynccontextmanager

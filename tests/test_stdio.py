@@ -199,6 +199,7 @@ async def test_hostile_characters_reach_no_output_and_the_server_lives(tmp_path:
         assert not set(place) & set("\x00\u202e\u202c\u200b\ufeff\u2066\ud83d\udc00")
 
 
+@pytest.mark.slow
 async def test_the_newest_of_5000_calls_are_answered_at_once_and_the_rest_arrives(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     logs = [

@@ -69,6 +69,9 @@ FIRST_TEND_SECONDS = 30.0
 SWEEP_EVERY = timedelta(days=7)
 """How often an account's whole list is read again, to hear of deletions further back than passes look."""
 
+SWEEP_UNREAD_EVERY = timedelta(hours=6)
+"""The same where there are records that could not be read: the vendor may give them now."""
+
 COMPACT_EVERY = timedelta(days=1)
 """How often what erased calls left in the database's files is overwritten."""
 
@@ -660,7 +663,7 @@ class Sync:
                 pass
 
     async def _sweep_when_due(self, line: _Line) -> None:
-        """Read the account's whole list again, where that was not done for `SWEEP_EVERY`."""
+        """Read the account's whole list again, where that was not done for `SWEEP_EVERY`, or `SWEEP_UNREAD_EVERY`."""
         note, now = f"swept {line.account.name}", self._now()
         floor = now - self._history
         if line.provider is None or line.sweeping or line.state != "ok" or line.marks.low is None:
@@ -670,7 +673,9 @@ class Sync:
         swept = await anyio.to_thread.run_sync(self._store.remembered, note)
         if swept is None:
             await anyio.to_thread.run_sync(self._store.remember, note, now.isoformat())
-        elif datetime.fromisoformat(swept) + SWEEP_EVERY <= now:
+            return
+        unread = await anyio.to_thread.run_sync(self._store.unreadable, line.account.name)
+        if datetime.fromisoformat(swept) + (SWEEP_UNREAD_EVERY if unread else SWEEP_EVERY) <= now:
             line.sweeping = True
             try:
                 if await self._lead_a_sweep(line):

@@ -333,8 +333,13 @@ FAULTS: dict[str, tape.Fault] = {
     "nothing": lambda _: tape.Reply(200, b""),
 }
 
+QUICK = ("401", "redirect", "malformed", "other types")
+"""Faults of the default suite; the others are like them."""
 
-@pytest.mark.parametrize("fault", FAULTS)
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FAULTS]
+)
 def test_no_credential_comes_out_of_a_failure(
     fault: str,
     command: Callable[..., dict[str, list[bytes]]],

@@ -1,6 +1,6 @@
 """What the fault suites have found, each as small as it can be."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from vendors import SLUGS, breaking, worlds
 
 import tape
 from call_logs.principals import Scope
+from call_logs.sync import SWEEP_UNREAD_EVERY
 from call_logs.text import looks_secret
 from call_logs.tools import strict
 
@@ -42,7 +43,7 @@ async def test_pages_behind_one_that_came_again_and_again_are_read_once_the_vend
             assert asker.held(f"my-{slug}").keys() == server.worlds[slug].ids()
 
 
-async def test_words_that_a_vendor_did_not_give_for_an_old_call_are_told_and_read_after_the_next_start(
+async def test_words_that_a_vendor_did_not_give_for_an_old_call_are_told_and_read_hours_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that was over counted as settled, whether or not its single read had answered."""
@@ -57,9 +58,12 @@ async def test_words_that_a_vendor_did_not_give_for_an_old_call_are_told_and_rea
             assert {len(call.turns) for call in asker.held("my-bimpe").values()} == {0}
             [part] = (await asker.body("list_accounts"))["accounts"]
             assert part["unreadable"] == CALLS
+            await asker.server.app.sync.tend()
         server.faults.clear()
-        async with serving(server.accounts, tmp_path / "calls.db") as asker:
+        later = datetime.now(UTC) + SWEEP_UNREAD_EVERY
+        async with serving(server.accounts, tmp_path / "calls.db", now=lambda: later) as asker:
             assert (await asker.server.app.sync.finish("my-bimpe")).state == "ok"
+            await asker.server.app.sync.tend()
             assert 0 not in {len(call.turns) for call in asker.held("my-bimpe").values()}
             [part] = (await asker.body("list_accounts"))["accounts"]
             assert "unreadable" not in part
