@@ -25,6 +25,7 @@ from call_logs.principals import LOCAL, NOBODY, Principal, Scope, answering, ask
 from call_logs.prompts import NAMES as PROMPTS
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.tools import all_tools
+from call_logs.views import VIEWS, address
 from issuer import AUDIENCE, EC, OTHER_RSA, Issuer, ec_key, issuing, rsa_key
 from team import ERAS, LEGACY, MODERN, Team, account, call, configured, serving_team, word
 
@@ -468,6 +469,16 @@ def test_lists_show_what_the_principal_may_use(team: Team, era: str) -> None:
     assert names(calls, "resources/list", "resources") == []
     assert names(calls, "resources/templates/list", "resourceTemplates") == []
     assert len(names(both, "resources/list", "resources")) == 15
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_views_hold_no_call_and_need_no_transcripts(team: Team, era: str) -> None:
+    token = team.token(f"views-{era}", scopes=CALLS_ONLY)
+    for view in VIEWS.values():
+        got = team.ask("resources/read", {"uri": address(view)}, token, era)
+        assert got.status == 200
+        assert "text/html" in got.result["contents"][0]["mimeType"]
+    assert team.ask("resources/read", {"uri": address("call")}, team.token(f"views-no-{era}", scopes=())).status == 403
 
 
 @pytest.mark.anyio

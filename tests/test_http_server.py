@@ -485,8 +485,10 @@ def test_the_network_is_let_in_with_a_token(tmp_path: Path) -> None:
                 )
             ]
             server = client.get(f"{own}/healthz").headers.get("server")
+            unknown = client.post(f"{own}/webhooks/highlevel/highlevel/not-the-secret", json={})
     assert statuses == [401, 200, 200, 421, 421]
     assert server is None
+    assert (unknown.status_code, unknown.headers["content-type"]) == (404, "application/problem+json")
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
