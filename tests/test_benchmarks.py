@@ -26,6 +26,7 @@ def chunks() -> list[corpus.Chunk]:
     return list(corpus.newest_first(SIZE))
 
 
+@pytest.mark.slow
 def test_the_corpus_is_the_same_in_another_process(chunks: list[corpus.Chunk]) -> None:
     code = "import corpus; print(*(repr(chunk) for chunk in corpus.newest_first(200)), sep='\\n')"
     ran = subprocess.run(

@@ -126,7 +126,7 @@ async def test_a_signalwire_call_is_asked_for_its_events_when_it_is_looked_at(
 ) -> None:
     sandbox, path = everything
     async with asking(sandbox.accounts, database=path) as ask:
-        listed = await ask("list_calls", account="signalwire", status="completed", limit=100)
+        listed = await ask("list_calls", account="signalwire", status="completed", limit=8)
         before = len(sandbox.received)
         calls = [(await ask("get_call", call_id=row["id"])).body["call"] for row in listed.body["calls"]]
         once = len(sandbox.received)

@@ -371,17 +371,19 @@ def test_answers_of_many_principals_at_once_do_not_cross(tmp_path: Path) -> None
     assert (came["right"], came["crossed"]) == (340, 0), came
 
 
+MANY = 20_000 if os.environ.get("CALL_LOGS_FAULTS") == "full" else 3_000
+"""Requests: as docs/testing.md reports them, or the share of it that every CI run has."""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_20000_answers_of_17_principals_200_at_once_do_not_cross(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    came, seconds = crowd(tmp_path, 20_000, 200)
-    table = [f"{20_000 / seconds:.0f} requests/s, {seconds:.0f} s, {PRINCIPALS} principals, 200 at once, all with id 1"]
+def test_answers_of_17_principals_200_at_once_do_not_cross(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    came, seconds = crowd(tmp_path, MANY, 200)
+    table = [f"{MANY / seconds:.0f} requests/s, {seconds:.0f} s, {PRINCIPALS} principals, 200 at once, all with id 1"]
     table += [f"  {what:20} {number:6}" for what, number in sorted(came.items())]
     with capsys.disabled():
         sys.stdout.write("\n" + "\n".join(table) + "\n")
-    assert (came["right"], came["crossed"]) == (20_000, 0), came
+    assert (came["right"], came["crossed"]) == (MANY, 0), came
 
 
 # -- as a process -------------------------------------------------------------------------------------------------
@@ -420,6 +422,7 @@ def process(folder: Path, *options: str, **more: str) -> Generator[tuple[subproc
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_a_signal_stops_the_server_in_seconds_also_with_a_stream_open(tmp_path: Path, number: int) -> None:
     with process(tmp_path) as (running, origin), httpx.Client(trust_env=False) as client:
         headers, body = request("subscriptions/listen", {"notifications": {"toolsListChanged": True}}, MODERN, 1)

@@ -31,7 +31,7 @@ from call_logs.store import Store, Watch
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.sync import Sync
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 SOURCE = str(Path(call_logs.__file__).parents[1])
 ACCOUNTS = {
@@ -123,6 +123,7 @@ async def test_over_stdio_who_listens_hears_of_another_processes_calls(
     assert not (tmp_path / "stderr").read_text().count("Traceback")
 
 
+@pytest.mark.slow
 async def test_over_stdio_an_older_client_is_told_on_its_session(tmp_path: Path) -> None:
     database, heard = tmp_path / "calls.db", Heard()
     async with over_stdio(database, tmp_path / "stderr", mode="legacy", message_handler=heard) as client:

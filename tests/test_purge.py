@@ -136,6 +136,7 @@ def only_theirs(kept: Kept, theirs: set[str]) -> list[str]:
     return sorted(word for word in words if len(word) >= LONG_WORD and word not in others)
 
 
+@pytest.mark.slow
 async def test_one_call_of_each_vendor_is_erased_and_stays_away(kept: Kept) -> None:
     every = kept.calls()
     chosen = {min(one for one in every if one.startswith(f"{name}/")) for name in kept.names}
@@ -147,6 +148,7 @@ async def test_one_call_of_each_vendor_is_erased_and_stays_away(kept: Kept) -> N
         assert store.search(parse("refund OR appointment"), Filter(kept.names)).total_calls > 0
 
 
+@pytest.mark.slow
 async def test_a_call_that_was_never_read_is_kept_out(kept: Kept) -> None:
     one = min(kept.calls())
     with kept.opened() as store:
@@ -170,6 +172,7 @@ async def test_an_account_is_erased_up_to_now(kept: Kept) -> None:
         assert store.agents([name]) == []
 
 
+@pytest.mark.slow
 async def test_what_began_before_a_day_is_erased_everywhere(kept: Kept) -> None:
     every = kept.calls()
     day = (datetime.now(UTC) - timedelta(days=7)).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -245,6 +248,7 @@ async def test_a_sync_that_runs_meanwhile_brings_nothing_back(kept: Kept) -> Non
     assert kept.calls() == every - theirs
 
 
+@pytest.mark.slow
 async def test_what_was_erased_stays_away_in_a_copy_of_the_database(kept: Kept) -> None:
     assert kept.purged("--phone", RETURNING).exit_code == 0
     copy = kept.folder.parent / "copy" / "calls.db"

@@ -68,12 +68,12 @@ STORES: list[Callable[[Path], Open]] = [sqlite, newest_sqlite, postgres]
 """Every implementation: from a fresh folder to what opens one and the same empty store. Add yours here."""
 
 
-SERVERS = (postgres,)
-"""Those that need a server to start: run with the slow suites."""
+SLOWER = (newest_sqlite, postgres)
+"""Those that are run with the slow suites: one is like the first, one needs a server."""
 
 
 @pytest.fixture(
-    params=[pytest.param(make, marks=pytest.mark.slow if make in SERVERS else ()) for make in STORES],
+    params=[pytest.param(make, marks=pytest.mark.slow if make in SLOWER else ()) for make in STORES],
     ids=lambda make: make.__name__,
 )
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:

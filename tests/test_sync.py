@@ -1383,14 +1383,16 @@ async def test_a_record_without_an_id_could_be_any_call(store: SQLiteStore) -> N
         await one_pass(store, vendor.account())
         vendor.rows[10] = log(10, id=None)
         held = await deep_passes(store, vendor.account(), *(timedelta(hours=hours) for hours in range(3)))
+        assert store.accounts(["acme"])[0].unreadable == 1
         assert "log00010" in held
 
 
 async def test_a_call_that_cannot_be_read_any_more_is_not_missing(store: SQLiteStore) -> None:
-    with Vendor(logs(*range(60))).serving() as vendor:
+    with Vendor(logs(*range(60))).serving(ignore_dates=True) as vendor:
         await one_pass(store, vendor.account())
         vendor.rows[10] = log(10, createdAt="no time at all")
         held = await deep_passes(store, vendor.account(), *(timedelta(hours=hours) for hours in range(3)))
+        assert store.accounts(["acme"])[0].unreadable == 1
         assert "log00010" in held
 
 
@@ -1527,3 +1529,12 @@ async def test_an_answer_is_as_of_no_moment_while_nothing_has_been_read(vendor: 
         assert sync.health("acme").state == "syncing"
         assert sync.health("acme").last_synced_at is None
         vendor.hangs = False
+
+
+async def test_a_record_that_cannot_be_read_is_told_by_health_until_it_can(store: SQLiteStore) -> None:
+    with Vendor(logs(*range(60))).serving(ignore_dates=True) as vendor:
+        vendor.rows[0] = log(0, createdAt="no time at all")
+        async with running(syncing(store, vendor.account())) as sync:
+            assert (await sync.finish("acme")).unreadable == 1
+            vendor.rows[0] = log(0)
+            assert (await sync.finish("acme")).unreadable == 0

@@ -95,7 +95,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Health:
-    """How an account stands. `marks` say what is complete; `last_synced_at` is when its newest calls were asked for.
+    """How an account stands. `marks` say what is complete; `last_synced_at` is when its newest calls were asked for;
+    `unreadable` is the number of records that could not be read.
 
     States: ok, syncing, never synced, down (the vendor's failure), parked (credential refused), failed (an answer we
     cannot read, or a bug), misconfigured.
@@ -110,6 +111,7 @@ class Health:
     marks: Marks
     fresh: bool
     covered: bool
+    unreadable: int = 0
 
 
 class _Listing:
@@ -167,6 +169,7 @@ class _Line:
         self.always = False
         self.leads = 0
         self.sweeping = False
+        self.unreadable = 0
 
     def move(self) -> None:
         """Wake whoever waits for this account."""
@@ -286,7 +289,7 @@ class Sync:
             return
         line.provider = account.open()
         line.provider.settled = functools.partial(self._settled, line)
-        line.marks, line.last_synced_at = held.marks, held.last_synced_at
+        line.marks, line.last_synced_at, line.unreadable = held.marks, held.last_synced_at, held.unreadable
         if self._offline and held.state:
             line.state, line.problem, line.next_step = held.state, held.problem, held.next_step
         elif self._offline:
@@ -387,6 +390,7 @@ class Sync:
             marks=line.marks,
             fresh=line.state == "ok" and not line.running,
             covered=self._covers(line, since, until),
+            unreadable=line.unreadable,
         )
 
     def _covers(self, line: _Line, since: datetime | None, until: datetime | None) -> bool:
@@ -451,7 +455,7 @@ class Sync:
     async def _follow(self, line: _Line) -> bool:
         """Take over how far the account has been read. True where another process has done what this pass is for."""
         held = (await anyio.to_thread.run_sync(self._store.accounts, [line.account.name]))[0]
-        line.marks = held.marks
+        line.marks, line.unreadable = held.marks, held.unreadable
         if held.state == "ok" and held.last_synced_at is not None and held.last_synced_at > line.adopts_since:
             line.last_synced_at, line.state, line.problem, line.next_step = held.last_synced_at, "ok", None, None
             line.failures, line.idle_until = 0, 0.0
@@ -475,6 +479,7 @@ class Sync:
                 self._store.note, line.account.name, state, problem, next_step, line.seen_at, line.rests_until
             )
             await anyio.to_thread.run_sync(note)
+            line.unreadable = (await anyio.to_thread.run_sync(self._store.accounts, [line.account.name]))[0].unreadable
         except Exception:  # noqa: BLE001 - nor may this end the server; what is noted is for the next start only
             _log.warning("how the pass over %s ended could not be kept", line.account.name, exc_info=True)
         # Not before: who waits for the pass may end the process.

@@ -333,7 +333,7 @@ FAULTS: dict[str, tape.Fault] = {
     "nothing": lambda _: tape.Reply(200, b""),
 }
 
-QUICK = ("401", "redirect", "malformed", "other types")
+QUICK = ("401", "other types")
 """Faults of the default suite; the others are like them."""
 
 

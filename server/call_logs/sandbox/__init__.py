@@ -1,11 +1,12 @@
 """Stand-ins of the vendors' APIs on this machine, with the calls of a made-up business. For the demo and the tests."""
 
+import asyncio
+import contextlib
 import pkgutil
 import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
@@ -47,7 +48,7 @@ class StandIn:
     settings: dict[str, str]
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(now: datetime | None = None) -> Generator[Sandbox]:
     """Every stand-in, with the calls that the business had before `now`; its zone says when a day begins.
 
@@ -74,7 +75,7 @@ def running(now: datetime | None = None) -> Generator[Sandbox]:
         yield Sandbox(accounts, received)
 
 
-@contextmanager
+@contextlib.contextmanager
 def serving(app: App) -> Generator[str]:
     """Serves any ASGI app on a free port of 127.0.0.1, in a thread of its own, and yields its origin."""
     import uvicorn  # noqa: PLC0415 - importing the sandbox stays cheap
@@ -89,7 +90,23 @@ def serving(app: App) -> Generator[str]:
             access_log=False,
             timeout_graceful_shutdown=0,  # a request that never ends does not keep us
         )
-        server = uvicorn.Server(config)
+        leave = asyncio.Event()
+        loops: list[asyncio.AbstractEventLoop] = []
+
+        class Server(uvicorn.Server):
+            """uvicorn, which looks ten times a second whether it should stop; this one is told."""
+
+            async def main_loop(self) -> None:
+                loops.append(asyncio.get_running_loop())
+                while not leave.is_set():
+                    await self.on_tick(0)  # the date of answers
+                    self.told = True
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(leave.wait(), 1.0)
+
+            told = False
+
+        server = Server(config)
         thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listening]}, name="call-logs-sandbox", daemon=True
         )
@@ -97,13 +114,14 @@ def serving(app: App) -> Generator[str]:
         thread.start()
         try:
             deadline = time.monotonic() + START_SECONDS
-            while not server.started:
+            while not server.told:
                 if not thread.is_alive() or time.monotonic() > deadline:
                     raise RuntimeError("the sandbox did not start")
                 time.sleep(0.002)
             yield origin
         finally:
-            server.should_exit = True
+            for loop in loops:
+                loop.call_soon_threadsafe(leave.set)
             thread.join(STOP_SECONDS)
 
 

@@ -158,7 +158,11 @@ class PostgresStore(Store):
     # -- accounts -----------------------------------------------------------------------------------------------
 
     def open_account(self, name: str, provider: str, tenant: str = "", scope: str = "") -> None:
-        """See `Store.open_account`."""
+        """See `Store.open_account`. Writes nothing where nothing changes: a database that takes no writes still answers."""
+        with self._primary.reading() as db:
+            known = ask(db, "SELECT provider, tenant, scope FROM account WHERE name = %s", (name,)).fetchone()
+        if known is not None and known == (provider, tenant or known[1], scope):
+            return
         with self._transaction() as db:
             held = ask(db, "SELECT provider, tenant, scope FROM account WHERE name = %s", (name,)).fetchone()
             if held is None:

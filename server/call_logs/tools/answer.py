@@ -97,6 +97,7 @@ class CoveragePart(Part):
     `unknown_direction`: calls that a filter by direction left out because nobody tells theirs, of the accounts
     `direction_not_told_by`. `agent_not_told_by`: accounts that a question about agents cannot place.
     `may_have_done_so`: calls with a webhook or custom action, which can send, book or transfer without saying so.
+    `unreadable_records`: of the vendors, of all times; any of them may be a call that the answer lacks.
     """
 
     as_of: str | None = None
@@ -108,6 +109,7 @@ class CoveragePart(Part):
     direction_not_told_by: list[str] | None = None
     agent_not_told_by: list[str] | None = None
     may_have_done_so: int | None = None
+    unreadable_records: int | None = None
     history_since: str | None = None
     syncing: bool | None = None
 
@@ -291,6 +293,7 @@ def coverage_of(
         direction_not_told_by=_undirected_by(app, which) if undirected else None,
         agent_not_told_by=_without(app, names, "agent") if about_agents or which.agent else None,
         may_have_done_so=_perhaps(app, which),
+        unreadable_records=sum(health.unreadable for health in healths) or None,
         history_since=stamp(history, app.zone) if which.since is None or too_early else None,
         syncing=any(health.state == "syncing" for health in healths) or None,
     )
@@ -386,6 +389,10 @@ def coverage_words(coverage: CoveragePart, *, heard: bool = True) -> str:
     if (missing := coverage.missing_transcripts) and heard:
         why = "; ".join(f"{calls} {reason}" for reason, calls in missing.reasons.items())
         parts.append(f"{counted(missing.count, 'call')} without a transcript: {why}.")
+    if unread := coverage.unreadable_records:
+        parts.append(
+            f"{counted(unread, 'record')} of the vendor could not be read and may be missing here; list_accounts says more."
+        )
     return " ".join(parts)
 
 

@@ -1,5 +1,7 @@
 """`list_accounts`: what there is to ask about, and how it stands."""
 
+from collections import Counter
+
 import anyio.to_thread
 from mcp.types import CallToolResult
 
@@ -22,8 +24,8 @@ from call_logs.tools.answer import (
 
 
 class AccountPart(Part):
-    """One account. `gives` is what its vendor's API shows; `unreadable` are records that could not be read, `vanished`
-    calls that the vendor lists no more."""
+    """One account. `gives` is what its vendor's API shows; `unreadable` are records that could not be read, for
+    these fields; `vanished` are calls that the vendor lists no more."""
 
     account: str
     provider: str
@@ -35,6 +37,7 @@ class AccountPart(Part):
     with_transcript: int
     gives: list[str]
     unreadable: int | None = None
+    unreadable_fields: list[str] | None = None
     vanished: int | None = None
     problem: str | None = None
     next_step: str | None = None
@@ -48,6 +51,9 @@ class AgentPart(Part):
     name: str | None = None
     calls: int
 
+
+MOST_FIELDS = 5
+"""Fields at fault that are named."""
 
 NOTE = "Calls of accounts and agents include tests and legs, which count_calls leaves out."
 
@@ -113,10 +119,17 @@ def _part(app: App, name: str, row: AccountRow | None) -> AccountPart:
         with_transcript=row.with_transcript,
         gives=[feature for feature in FEATURES if feature in provider.gives],
         unreadable=row.unreadable or None,
+        unreadable_fields=_fields(app, name) if row.unreadable else None,
         vanished=row.vanished or None,
         problem=health.problem,
         next_step=health.next_step,
     )
+
+
+def _fields(app: App, name: str) -> list[str]:
+    """The fields for which records could not be read, the commonest first."""
+    found = Counter(field for record in app.store.unreadable(name) for field in record.fields)
+    return [field for field, _ in found.most_common(MOST_FIELDS)]
 
 
 def _line(part: AccountPart) -> str:
@@ -124,7 +137,12 @@ def _line(part: AccountPart) -> str:
     if part.oldest and part.newest:
         held += f" from {part.oldest} to {part.newest}, {part.with_transcript} with transcript"
     problem = f" {part.problem} {part.next_step or ''}".rstrip() if part.problem else ""
-    bad = f" {part.unreadable} records could not be read." if part.unreadable else ""
+    bad = ""
+    if part.unreadable:
+        bad = (
+            f" {counted(part.unreadable, 'record')} could not be read (fields: {', '.join(part.unreadable_fields or ())}), "
+            "and any of them may be a call that answers lack. The vendor is asked again every few hours; report it if it stays."
+        )
     if part.vanished:
         bad += (
             f" The vendor lists {counted(part.vanished, 'call')} no more that it listed before; kept, since so many at once "
