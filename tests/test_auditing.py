@@ -96,7 +96,9 @@ async def test_resources_and_prompts_are_noted(config: Config) -> None:
         [resource, *_] = (await client.list_resources()).resources
         await client.read_resource(resource.uri)
         await client.get_prompt("review_call", {"call_id": listed["calls"][0]["id"]})
-    [_, read, prompt] = trail(config)
+    [_, listing, read, prompt] = trail(config)
+    assert (listing.asked, len(listing.call_ids)) == ("resources", 50)
+    assert listing.call_ids[0] == read.call_ids[0]
     assert (read.asked, read.outcome, len(read.call_ids)) == ("resource", "ok", 1)
     assert read.call_ids[0].partition("/")[0] in str(resource.uri)
     assert (prompt.asked, prompt.outcome) == ("review_call", "ok")

@@ -20,7 +20,10 @@ from call_logs.principals import asking
 from call_logs.store import Audited, Store
 
 _METHODS = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-"""What is audited, and which of its parameters says what was asked."""
+"""What is audited, and which of its parameters says what was asked …"""
+
+_LISTS = {"resources/list": "resources", "completion/complete": "completion"}
+"""… and what names calls without being asked for one: by which word it is noted."""
 
 _IDS = frozenset({"id", "call_id", "example_call_ids"})
 _TOTALS = ("total_calls", "total", "calls_considered")
@@ -54,10 +57,10 @@ class Audit:
     async def __call__(self, ctx: Any, call_next: Callable[[Any], Any]) -> Any:
         """Answer the request, and note of what it told."""
         parameter = _METHODS.get(ctx.method)
-        if parameter is None:
+        if parameter is None and ctx.method not in _LISTS:
             return await call_next(ctx)
         given: dict[str, Any] = dict(ctx.params or {})
-        asked = str(given.get(parameter) or "")
+        asked = str(given.get(parameter) or "") if parameter is not None else _LISTS[ctx.method]
         try:
             result = await call_next(ctx)
         except Exception:
@@ -73,7 +76,7 @@ class Audit:
 
     def _note(self, asked: str, outcome: str, answer: Mapping[str, Any] | None) -> None:
         told: object = (answer or {}).get("structuredContent")
-        ids = tuple(dict.fromkeys(_ids(told)))
+        ids = tuple(dict.fromkeys((*_ids(told), *_listed(answer or {}))))
         uri = _URI.match(asked)
         if uri and outcome == "ok":
             ids = (f"{uri['account']}/{unquote(uri['call'])}",)
@@ -117,6 +120,13 @@ def _ids(node: object) -> Iterator[str]:
     elif isinstance(node, Sequence) and not isinstance(node, str | bytes):
         for part in cast("Sequence[object]", node):
             yield from _ids(part)
+
+
+def _listed(answer: Mapping[str, Any]) -> Iterator[str]:
+    """The ids of calls whose transcripts are listed as resources."""
+    for resource in answer.get("resources") or ():
+        if uri := _URI.match(str(resource.get("uri", ""))):
+            yield f"{uri['account']}/{unquote(uri['call'])}"
 
 
 def _strings(value: object) -> Iterator[str]:
