@@ -29,6 +29,9 @@ def show_audit(config: Config, since: str | None, limit: int, *, as_json: bool) 
     if as_json:
         click.echo(json.dumps([one._asdict() | {"at": one.at.isoformat()} for one in entries]))
         return 0
+    if not entries:
+        click.echo("No entries.")
+        return 0
     table = Table("when", "who", "asked", "outcome", "found", "calls", box=None, pad_edge=False)
     for one in entries:
         more = len(one.call_ids) - _SHOWN_IDS

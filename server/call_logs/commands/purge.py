@@ -93,13 +93,15 @@ def _digits(phone: str) -> str:
 def _accounts(store: Store, wanted: Wanted) -> list[str]:
     """Those of the store that are meant; also accounts that are configured no more."""
     known = [account.name for account in store.opened()]
+    if not known:
+        raise ConfigError(
+            "The database is empty: there is nothing to erase. Does CALL_LOGS_DATABASE name the right one?"
+        )
     named = wanted.call.partition("/")[0] if wanted.call else wanted.account
     if named is None:
         return known
     if named not in known:
-        raise ConfigError(
-            f"The database holds no account {named}. " + (f"Accounts: {', '.join(known)}." if known else "It is empty.")
-        )
+        raise ConfigError(f"The database holds no account {named}. Accounts: {', '.join(known)}.")
     return [named]
 
 

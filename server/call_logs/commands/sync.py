@@ -17,6 +17,7 @@ from rich.text import Text
 from call_logs.commands.terminal import console, drawing, said, tell
 from call_logs.config import Config
 from call_logs.errors import ConfigError, StoreError
+from call_logs.providers import NO_ACCOUNT
 from call_logs.store import open_store
 from call_logs.sync import Health, Sync
 
@@ -39,9 +40,7 @@ def sync_accounts(config: Config, account: str | None, *, as_json: bool) -> int:
     names = [one.name for one in config.accounts if account in (None, one.name)]
     if not names:
         known = ", ".join(one.name for one in config.accounts)
-        raise ConfigError(
-            f"There is no account {account}. Accounts: {known}." if known else "No account is configured."
-        )
+        raise ConfigError(f"There is no account {account}. Accounts: {known}." if known else " ".join(NO_ACCOUNT))
     run = _Run(config, names, as_json=as_json)
     try:
         anyio.run(run.passes)

@@ -56,8 +56,8 @@ FEATURES = (
 NO_ACCOUNT = (
     "No account is configured.",
     (
-        "Set a provider's variables (for HighLevel: HIGHLEVEL_TOKEN and HIGHLEVEL_LOCATION_ID) or CALL_LOGS_CONFIG and "
-        "restart; to try without any, run: call-logs-mcp serve --demo."
+        "Run call-logs-mcp setup in a terminal, or set a provider's variables (for HighLevel: HIGHLEVEL_TOKEN and "
+        "HIGHLEVEL_LOCATION_ID) or CALL_LOGS_CONFIG, and restart; to try without any, run: call-logs-mcp serve --demo."
     ),
 )
 """What to say, and what to do next, where there is no account at all."""
