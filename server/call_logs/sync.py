@@ -45,7 +45,10 @@ LOOKBACK = timedelta(hours=2)
 
 DEEP_LOOKBACK = timedelta(hours=72)
 DEEP_EVERY_SECONDS = 3600.0
-"""Once an hour, and first after a start, a pass looks this far back: late corrections and calls listed late."""
+"""Once an hour, and first after a start, a pass looks this far back: late corrections and calls listed late.
+
+The first one after a start reads all of the history again where there are records that could not be read.
+"""
 
 SETTLING = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 6 * 60, 24 * 60, 72 * 60))
 """Ages at which a call is read again that is not over, or of which nothing is told yet."""
@@ -503,6 +506,8 @@ class Sync:
         low = line.marks.low
         assert low is not None  # noqa: S101 - `_pass` asked
         since = min(line.marks.high - behind, await self._oldest_due(line)) if line.marks.high else low
+        if line.deep_at is None and line.unreadable:
+            since = low  # what could not be read may be long over, and how old it is may not be known
         since = max(since, low)
         high = line.marks.high
         listing, until = _Listing(), self._now()
