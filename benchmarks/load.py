@@ -1,6 +1,6 @@
 """The team server under load: requests a second and waiting times at 1, 8 and 64 clients, beside a bare one-tool server.
 
-    PYTHONPATH=server python benchmarks/team.py 100k --cache DIR [--seconds 5]
+    PYTHONPATH=server python benchmarks/load.py 100k --cache DIR [--seconds 5]
 
 Both servers run at the same time with the same options of uvicorn and are asked in turns, so that a busy machine slows both.
 The clients are raw sockets in this process, which shares the processors with the servers: figures are of both together.
