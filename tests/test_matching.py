@@ -5,7 +5,7 @@ import pytest
 from call_logs.model import Speaker, Turn
 from call_logs.store.query import parse
 from call_logs.tools.matching import Matching
-from call_logs.tools.search_transcripts import snippet
+from call_logs.tools.search_transcripts import Quote
 
 FILLER = "and then we talked about the weather for quite a while because nobody was in a hurry that day "
 
@@ -46,7 +46,7 @@ def test_a_quoted_word_is_exact() -> None:
 @pytest.mark.parametrize(("query", "said"), [("pay", "paid"), ("refund", "refunded"), ('"my order"', "my order")])
 def test_a_long_turn_is_cut_around_what_was_found(query: str, said: str) -> None:
     (turn,) = turns(f"{FILLER * 4}{said} {FILLER * 4}")
-    cut = snippet(turn, parse(query), 120)
+    cut = Quote(turn, parse(query)).cut(120)
     assert said in cut
     assert len(cut) <= 120
     assert cut.startswith("…")

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field, ValidationError
 
 from call_logs.errors import CallLogsError
@@ -23,7 +23,7 @@ from call_logs.principals import Scope, asking
 from call_logs.providers import NO_ACCOUNT
 from call_logs.store import Store
 from call_logs.sync import Sync
-from call_logs.text import clean, clean_tree
+from call_logs.text import clean
 from call_logs.views import VIEWS, address
 
 
@@ -88,7 +88,7 @@ class StrictTool(Tool):
     @functools.cached_property
     def output_schema(self) -> dict[str, Any] | None:
         """What `structuredContent` looks like. Made when a client asks for the list, not when the server starts."""
-        return without_titles(self.answers.model_json_schema()) if self.answers else None
+        return compact(self.answers.model_json_schema(), described=True) if self.answers else None
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         """Run the function. Raises `ToolError` with a text of ours; the SDK hides whatever else is raised."""
@@ -97,7 +97,7 @@ class StrictTool(Tool):
         if unknown:
             raise ToolError(f"{self.name} has no argument {_named(unknown[0])}. It takes: {', '.join(known)}.")
         try:
-            return sendable(await super().run(arguments, context, convert_result))
+            return await super().run(arguments, context, convert_result)
         except ToolError as error:
             cause = error.__cause__
             if isinstance(cause, CallLogsError):
@@ -116,17 +116,6 @@ class StrictTool(Tool):
         words = ", ".join(str(word) for word in form.get("items", form).get("enum", ()))
         wanted = f"one of {words}" if words and issue["type"] in _NOT_IN_ENUM else issue["msg"]
         return f"The argument {name} of {self.name} does not fit: {wanted}."
-
-
-def sendable(result: Any) -> Any:
-    """The result, clean. A lone surrogate in it would else fail in the SDK's dump, and the call would have no answer."""
-    if not isinstance(result, CallToolResult):
-        return result
-    content = [
-        block.model_copy(update={"text": clean(block.text)}) if isinstance(block, TextContent) else block
-        for block in result.content
-    ]
-    return result.model_copy(update={"content": content, "structured_content": clean_tree(result.structured_content)})
 
 
 def strict(
@@ -151,26 +140,25 @@ def strict(
     return tool
 
 
-def compact(schema: dict[str, Any]) -> dict[str, Any]:
-    """A JSON Schema without what a model does not need: titles, null branches, null defaults, references."""
-    return _compact(schema, schema.get("$defs", {}))
+def compact(schema: dict[str, Any], *, described: bool = False) -> dict[str, Any]:
+    """A JSON Schema without what a model does not need: titles, null branches, null defaults, references.
 
-
-def without_titles(node: Any) -> Any:
-    """A JSON Schema without its generated titles."""
-    if isinstance(node, list):
-        return [without_titles(part) for part in cast("list[Any]", node)]
-    if not isinstance(node, dict):
-        return node
-    schema = cast("dict[str, Any]", node)
-    return {key: without_titles(value) for key, value in schema.items() if key != "title" or isinstance(value, dict)}
+    `described`: with the descriptions of what is referred to.
+    """
+    left_out = () if described else ("description",)
+    definitions = {
+        name: {key: value for key, value in definition.items() if key not in left_out}
+        for name, definition in schema.get("$defs", {}).items()
+    }
+    return _compact(schema, definitions)
 
 
 def _compact(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     if reference := node.get("$ref"):
-        definition = definitions[reference.rpartition("/")[2]]
-        node = {key: value for key, value in definition.items() if key != "description"} | node
-    branches: list[dict[str, Any]] = [part for part in node.get("anyOf", ()) if part != {"type": "null"}]
+        node = definitions[reference.rpartition("/")[2]] | node
+    branches: list[dict[str, Any]] = node.get("anyOf", [])
+    if node.get("default", branches) is None:  # never told as null: it is left out
+        branches = [branch for branch in branches if branch != {"type": "null"}]
     if len(branches) == 1:
         node = _compact(branches[0], definitions) | node
     kept: dict[str, Any] = {}
@@ -179,8 +167,12 @@ def _compact(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
             continue
         if key == "properties":
             kept[key] = {name: _compact(part, definitions) for name, part in value.items()}
+        elif key in ("items", "additionalProperties") and isinstance(value, dict):
+            kept[key] = _compact(cast("dict[str, Any]", value), definitions)
         else:
-            kept[key] = _compact(value, definitions) if key == "items" else value
+            kept[key] = value
+    if len(branches) > 1:
+        kept["anyOf"] = [_compact(branch, definitions) for branch in branches]
     return kept
 
 

@@ -1,8 +1,9 @@
 """`search_transcripts`: what was said, as exact quotes."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import anyio.to_thread
 from mcp.types import CallToolResult
@@ -277,13 +278,14 @@ def _fitting(
     shorter."""
     budget = TOKENS_A_HIT * quotes - estimated_tokens(around) - TOKENS_RESERVED
     characters = DEFAULT_CHARACTERS if quotes <= DEFAULT_LIMIT else MOST_CHARACTERS
+    quotable = [_Quotable(app, hit, query, also.get(hit.row.id, ())) for hit in hits]
     parts: list[HitPart] = []
     form = _FORMS[0]
     for form in _FORMS:
         left = budget
         parts = []
-        for hit in hits:
-            part = _part(app, hit, query, also.get(hit.row.id, ()), form)
+        for hit in quotable:
+            part = hit.part(form)
             left -= estimated_tokens(_line(part, 1) + _quote(part, 1, form)) + 1
             if left < 0 and parts:
                 break
@@ -325,52 +327,88 @@ def _nothing_note(page: SearchPage, terms: Sequence[Occurrence], question: Asked
     yield "Only what was said is searched, not summaries or extracted values."
 
 
-def _part(app: App, hit: Hit, query: Query, also: Sequence[Turn], form: _Form) -> HitPart:
-    turn = hit.turn
-    others = [
-        AlsoPart(
-            turn=one.n,
-            speaker=one.speaker,
-            offset_seconds=one.offset_seconds,
-            snippet=defang(snippet(one, query, form.quote)),
+class _Quotable:
+    """A hit, to be told in any form; what is the same in all of them is looked up once."""
+
+    def __init__(self, app: App, hit: Hit, query: Query, also: Sequence[Turn]) -> None:
+        row, turn = hit.row, hit.turn
+        self._turn = turn
+        self._quote = Quote(turn, query)
+        self._before, self._after = _Neighbour.of(hit.before), _Neighbour.of(hit.after)
+        self._also = [(one, Quote(one, query)) for one in also]
+        self._facts: dict[str, Any] = {
+            "call_id": row.id,
+            "turn": turn.n,
+            "speaker": turn.speaker,
+            "offset_seconds": turn.offset_seconds,
+            "started_at": stamp(row.started_at, app.zone) or "",
+            "citation": f"{row.account} · {when_said(row, turn.offset_seconds, app.zone, app.now())}",
+            "customer_number": fact(customer_number(row.direction, row.from_number, row.to_number)),
+            "agent": fact(row.agent),
+            "actions": [str(kind) for kind in row.actions] or None,
+            "speakers_parsed": turn.parsed or None,
+            "uri": transcript_uri(row.id),
+        }
+
+    def part(self, form: _Form) -> HitPart:
+        """The hit as long as this form has it."""
+        others = [
+            AlsoPart(
+                turn=one.n,
+                speaker=one.speaker,
+                offset_seconds=one.offset_seconds,
+                snippet=defang(quote.cut(form.quote)),
+            )
+            for one, quote in self._also
+        ]
+        return HitPart(
+            **self._facts,
+            snippet=defang(self._quote.cut(form.quote)),
+            before=self._before and self._before.cut(form.neighbour),
+            after=self._after and self._after.cut(form.neighbour),
+            also=others or None,
         )
-        for one in also
-    ]
-    return HitPart(
-        call_id=hit.row.id,
-        turn=turn.n,
-        speaker=turn.speaker,
-        offset_seconds=turn.offset_seconds,
-        started_at=stamp(hit.row.started_at, app.zone) or "",
-        citation=f"{hit.row.account} · {when_said(hit.row, turn.offset_seconds, app.zone, app.now())}",
-        customer_number=fact(customer_number(hit.row.direction, hit.row.from_number, hit.row.to_number)),
-        agent=fact(hit.row.agent),
-        actions=[str(kind) for kind in hit.row.actions] or None,
-        snippet=defang(snippet(turn, query, form.quote)),
-        before=_neighbour(hit.before, form.neighbour) if hit.before else None,
-        after=_neighbour(hit.after, form.neighbour) if hit.after else None,
-        also=others or None,
-        speakers_parsed=turn.parsed or None,
-        uri=transcript_uri(hit.row.id),
-    )
 
 
-def _neighbour(turn: Turn, characters: int) -> str:
-    return f"{turn.speaker}: {short(defang(turn.text), characters)}"
+class _Neighbour(NamedTuple):
+    """The turn before or after the one that is quoted."""
+
+    speaker: str
+    text: str
+
+    @classmethod
+    def of(cls, turn: Turn | None) -> "_Neighbour | None":
+        return cls(turn.speaker, defang(turn.text)) if turn is not None else None
+
+    def cut(self, characters: int) -> str:
+        return f"{self.speaker}: {short(self.text, characters)}"
 
 
-def snippet(turn: Turn, query: Query, characters: int) -> str:
-    """The turn, or as much around its first match as the characters allow: an exact quote, with … where it is cut."""
-    flat = " ".join(turn.text.split())
-    if len(flat) <= characters:
-        return flat
-    matching = Matching(query, [turn])
-    words = flat.split(" ")
-    begin = next((n for n, word in enumerate(words) if matching.begins(word)), 0)
-    start = max(0, len(" ".join(words[:begin])) - characters // 3)
-    start = flat.find(" ", start) + 1 if start else 0
-    cut = short(flat[start:], characters - 1)
-    return f"…{cut}" if start else cut
+class Quote:
+    """A turn, to be quoted around the first match of a query."""
+
+    def __init__(self, turn: Turn, query: Query) -> None:
+        """Nothing is looked for yet."""
+        self._turn = turn
+        self._query = query
+        self._flat = " ".join(turn.text.split())
+
+    def cut(self, characters: int) -> str:
+        """The turn, or as much of it as the characters allow: an exact quote, with … where it is cut."""
+        if len(self._flat) <= characters:
+            return self._flat
+        start = max(0, self._first_match - characters // 3)
+        start = self._flat.find(" ", start) + 1 if start else 0
+        cut = short(self._flat[start:], characters - 1)
+        return f"…{cut}" if start else cut
+
+    @functools.cached_property
+    def _first_match(self) -> int:
+        """Where the first word begins that the query may have meant."""
+        matching = Matching(self._query, [self._turn])
+        words = self._flat.split(" ")
+        begin = next((n for n, word in enumerate(words) if matching.begins(word)), 0)
+        return len(" ".join(words[:begin]))
 
 
 def _line(part: HitPart, number: int) -> str:
