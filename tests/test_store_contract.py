@@ -1205,10 +1205,10 @@ def test_scores_that_differ_by_less_than_a_cursor_holds_lose_no_hit(
 
     apart = {"1": 3e-8, "2": 1e-8, "3": 2e-8, "4": 0.0}
 
-    def scored(texts: Sequence[tuple[int, str]], _terms: object, _mean: float) -> list[tuple[float, int, str]]:
-        return [(1.0 + apart[text.strip()[0]], call, text) for call, text in texts]
+    def scored(texts: Sequence[tuple[int, bytes]], *_: object) -> list[tuple[float, int, bytes]]:
+        return sorted(((1.0 + apart[text.decode().strip()[0]], call, text) for call, text in texts), reverse=True)
 
-    monkeypatch.setattr(ranking, "_bm25", scored)
+    monkeypatch.setattr(ranking, "_best", scored)
     store.save_page("acme", [made(n, f"{n} refund") for n in (1, 2, 3, 4)])
     after, read = None, list[str]()
     for _ in range(4):

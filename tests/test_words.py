@@ -540,7 +540,7 @@ def test_no_query_reaches_the_filter_words(store: SQLiteStore) -> None:
 def best(query: str, *texts: str, forms: tuple[str, ...] = ()) -> int:
     """Which of these calls (turns parted by a bar) comes first; the others are newer."""
     terms = [weighted(replace(term, forms=forms if n == 0 else ()), 1.0) for n, term in enumerate(parse(query).terms)]
-    calls = [(n, f" {text.replace('|', TURN)} ") for n, text in enumerate(texts)]
+    calls = [(n, f" {text.replace('|', TURN)} ".encode()) for n, text in enumerate(texts)]
     return ranked(calls, terms)[0][1]
 
 
@@ -583,8 +583,46 @@ def test_another_form_goes_before_none() -> None:
 
 def test_alternatives_need_not_stand_together() -> None:
     terms = [weighted(term, 1.0) for term in parse("refund OR chargeback").terms]
-    calls = [(1, f" refund {FILLER} chargeback "), (2, f" refund chargeback {FILLER} ")]
+    calls = [(1, f" refund {FILLER} chargeback ".encode()), (2, f" refund chargeback {FILLER} ".encode())]
     assert len({score for score, _ in ranked(calls, terms)}) == 1
+
+
+QUERIES = (
+    "refund",
+    "parcel refund",
+    "refund parcel kettle",
+    "refund OR chargeback",
+    "kettle refund OR chargeback",
+    "par* refund",
+    "the parcel",
+    "send kettle",
+)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("wanted", [1, 11, 51])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_best_are_the_same_whether_all_are_told_or_only_they(query: str, wanted: int, seed: int) -> None:
+    """With the same scores: a cursor's next page is told from all of them."""
+    rng = Random(f"{query} {seed}")
+    spoken = ("refund", "refunds", "refunded", "refunding", "parcel", "parcels", "kettle", "send", "sent", "sense")
+    likely = (*spoken, "chargeback", *["the"] * 9, *FILLER.split(), TURN, TURN)
+    texts = [
+        (n, f" refund parcel {' '.join(rng.choices(likely, k=rng.randint(1, 400)))} ".encode()) for n in range(400)
+    ]
+    forms = {"refund": ("refunded", "refunding", "refunds"), "parcel": ("parcels",), "send": ("sent",)}
+    terms = [
+        weighted(replace(term, forms=forms.get(term.tokens[0], ())), rng.uniform(0.5, 5.0))
+        for term in parse(query).terms
+    ]
+    assert ranked(texts, terms, wanted=wanted)[:wanted] == ranked(texts, terms)[:wanted]
+
+
+def test_of_scores_that_are_rounded_to_the_same_one_the_newest_are_the_best() -> None:
+    terms = [weighted(term, 1.0) for term in parse("refund").terms]
+    for shortest in range(2_000_000, 2_000_020, 5):
+        texts = [(n, b" refund %b " % (b"a" * (shortest + n))) for n in range(6)]
+        assert ranked(texts, terms, wanted=2)[:2] == ranked(texts, terms)[:2]
 
 
 def test_the_turn_that_says_the_words_together_is_the_one_to_quote() -> None:
@@ -593,6 +631,6 @@ def test_the_turn_that_says_the_words_together_is_the_one_to_quote() -> None:
         (("lid cracked", f"{FILLER} cracked lid", "lid"), 1),
         (("the lid", "a cracked thing", "lid"), 2),
     ):
-        found = best_in(f" {TURN} ".join(turns), terms)
+        found = best_in(f" {TURN} ".join(turns).encode(), terms)
         assert found is not None
         assert found.turn == best

@@ -15,7 +15,7 @@ from call_logs.store._postgres_schema import settings
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
 from call_logs.store.parts import PART, Candidate, best_in, part_at, turns_of, unpacked
 from call_logs.store.query import Query, Term
-from call_logs.store.ranking import Weighted, ranked, weight, weighted
+from call_logs.store.ranking import Weighted, ranked, text_of, weight, weighted
 from call_logs.store.shared import (
     CLOSE_LENGTHS,
     COUNTED,
@@ -441,17 +441,20 @@ def most_relevant(
     keys = newest(db, index, calls, total, RANKED, known if after else None)
     weights = after.weights if after else tuple(weights_of(db, totals, index, query.terms))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
-    columns = ", ".join([speaker] if speaker else SPOKEN)
-    apart = f" {TURN} "
-    texts = [
-        (key, f" {apart.join(filter(None, said))} ")
-        for key, *said in ask(db, f"SELECT id, {columns} FROM {index.words} WHERE id = ANY(%s)", (keys,))
-    ]
-    order = ranked(texts, terms)
+    columns = [speaker] if speaker else SPOKEN
+    found = texts_of(db, index, keys, columns)
+    order = ranked([(key, text_of(said)) for key, said in found.items()], terms, wanted=None if after else limit + 1)
     if after is not None:
         order = [place for place in order if place < (after.score, after.key)]
     hits = hits_at(db, index, terms, order[:limit], speaker)
     return SearchPage(hits, total, total <= RANKED, len(order) > limit, known, weights)
+
+
+def texts_of(db: Connection, index: Index, keys: Sequence[int], columns: Sequence[str]) -> dict[int, list[bytes]]:
+    """What the index holds of calls, by speaker."""
+    chosen = ", ".join(f"convert_to({column}, 'UTF8')" for column in columns)
+    found = ask(db, f"SELECT id, {chosen} FROM {index.words} WHERE id = ANY(%s)", (list(keys),))
+    return {key: texts for key, *texts in found}
 
 
 def weights_of(db: Connection, totals: Totals, index: Index, terms: Sequence[Term]) -> Iterator[float]:
@@ -482,7 +485,7 @@ def hits_at(
     columns = [speaker] if speaker else SPOKEN
     rows = {row[0]: row_of(row) for row in ask(db, f"SELECT {ROW} FROM {FROM} WHERE call.id = ANY(%s)", (keys,))}
     candidates: dict[int, dict[str, Candidate]] = {}
-    for key, *texts in ask(db, f"SELECT id, {', '.join(columns)} FROM {index.words} WHERE id = ANY(%s)", (keys,)):
+    for key, texts in texts_of(db, index, keys, columns).items():
         best = {who: best_in(text, terms) for who, text in zip(columns, texts, strict=True)}
         first = min((one.rank for one in best.values() if one), default=None)
         candidates[key] = {who: one for who, one in best.items() if one and one.rank == first}

@@ -12,7 +12,7 @@ from call_logs.store._sqlite_rows import part_bodies, places_for
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
 from call_logs.store.parts import PART, best_in, part_at, turns_of, unpacked
 from call_logs.store.query import Query, Term
-from call_logs.store.ranking import Weighted, ranked, weight, weighted
+from call_logs.store.ranking import Weighted, phrase_of, ranked, text_of, weight, weighted
 from call_logs.store.shared import (
     CLOSE_LENGTHS,
     COUNTED,
@@ -27,7 +27,7 @@ from call_logs.store.shared import (
     SPOKEN,
     row_of,
 )
-from call_logs.store.words import TURN, fold
+from call_logs.store.words import fold
 
 
 class Totals:
@@ -162,19 +162,20 @@ class Matching:
         """Those among them that match these words as well."""
         return replace(self, match=f"({self.match}) AND {words}")
 
-    def newest(
-        self, db: sqlite3.Connection, chosen: str, known: int, limit: int, before: int | None = None
-    ) -> list[tuple[Any, ...]]:
-        """The newest of them, among the calls that were held when `known` was the last number given."""
+    def newest(self, db: sqlite3.Connection, known: int, limit: int, before: int | None = None) -> list[int]:
+        """The keys of the newest of them, newest first, among the calls that were held when `known` was the last number
+        given."""
         source, where = self._source, self.where
         if before is not None:
             where += " AND words.rowid < :before"
         if known < int(db.execute("SELECT value FROM setting WHERE name = 'seq'").fetchone()[0]):
             source, where = _JOINED, f"{where} AND call.seq <= :known"
-        return db.execute(
-            f"SELECT {chosen} FROM {source} WHERE words MATCH :match AND {where} ORDER BY words.rowid DESC LIMIT :limit",
+        found = db.execute(
+            f"SELECT words.rowid FROM {source} WHERE words MATCH :match AND {where}"
+            " ORDER BY words.rowid DESC LIMIT :limit",
             self.values | {"match": self.shown, "known": known, "limit": limit, "before": before},
-        ).fetchall()
+        )
+        return [key for (key,) in found]
 
     def keys(self, db: sqlite3.Connection, limit: int, after: int | None, *, newest: bool) -> list[int]:
         """The keys of those behind this one, in order of time."""
@@ -327,10 +328,11 @@ def newest_hits(
     known: int,
     after: SearchPosition | None,
 ) -> SearchPage:
-    found = matching.newest(db, "words.rowid", known, limit + 1, before=after.key if after else None)
+    keys = matching.newest(db, known, limit + 1, before=after.key if after else None)
     weights = [weighted(term, 1.0) for term in query.terms]
-    hits = hits_at(db, weights, [(0.0, key) for (key,) in found[:limit]], matching.columns)
-    return SearchPage(hits, total, ranked_all=True, more=len(found) > limit, known=known)
+    places = [(0.0, key) for key in keys[:limit]]
+    hits = hits_at(db, weights, places, matching.columns, dict(texts_of(db, keys[:limit], matching.columns)))
+    return SearchPage(hits, total, ranked_all=True, more=len(keys) > limit, known=known)
 
 
 def most_relevant(
@@ -342,27 +344,49 @@ def most_relevant(
     known: int,
     after: SearchPosition | None,
 ) -> SearchPage:
-    chosen = f"words.rowid, {', '.join(f'words.{column}' for column in matching.columns)}"
-    apart = f" {TURN} "
-    texts = [(key, f" {apart.join(filter(None, said))} ") for key, *said in matching.newest(db, chosen, known, RANKED)]
+    keys = matching.newest(db, known, RANKED)
+    texts = dict(texts_of(db, keys, matching.columns))
     weights = after.weights if after else tuple(weights_of(db, query.terms))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
-    order = ranked(texts, terms)
+    order = ranked(
+        [(key, text_of(columns)) for key, columns in texts.items()],
+        terms,
+        phrased=saying(db, phrase_of(terms), matching.columns, keys),
+        wanted=None if after else limit + 1,
+    )
     if after is not None:
         order = [place for place in order if place < (after.score, after.key)]
-    hits = hits_at(db, terms, order[:limit], matching.columns)
+    hits = hits_at(db, terms, order[:limit], matching.columns, texts)
     return SearchPage(hits, total, total <= RANKED, len(order) > limit, known, weights)
+
+
+def texts_of(db: sqlite3.Connection, keys: Sequence[int], columns: Sequence[str]) -> Iterator[tuple[int, list[bytes]]]:
+    """What the index holds of calls, by speaker: read from its own table, past the index, and not decoded."""
+    chosen = ", ".join(f"CAST(c{SPOKEN.index(column)} AS BLOB)" for column in columns)
+    for key, *texts in db.execute(f"SELECT id, {chosen} FROM words_content WHERE {among('id', keys)}"):
+        yield key, texts
+
+
+def saying(db: sqlite3.Connection, phrase: bytes, columns: Sequence[str], keys: Sequence[int]) -> set[int]:
+    """Those of the calls that say the phrase."""
+    if not phrase or not keys:
+        return set()
+    match = f'{{{" ".join(columns)}}} : "{phrase.decode().strip()}"'
+    found = db.execute(
+        "SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ?", (match, keys[-1], keys[0])
+    )
+    return {key for (key,) in found}.intersection(keys)
 
 
 def weights_of(db: sqlite3.Connection, terms: Sequence[Term]) -> Iterator[float]:
     if len(terms) == 1:
         yield 1.0
         return
-    newest = db.execute("SELECT id FROM call ORDER BY id DESC LIMIT ?", (SAMPLED,)).fetchall()
     calls = int(db.execute("SELECT value FROM setting WHERE name = 'seq'").fetchone()[0])
-    lowest = newest[-1][0] if newest else 0
+    oldest = db.execute("SELECT id FROM call ORDER BY id DESC LIMIT 1 OFFSET ?", (SAMPLED - 1,)).fetchone()
+    sampled = SAMPLED if oldest else db.execute("SELECT count(*) FROM call").fetchone()[0]
     for term in terms:
-        said, size = _said_by(db, term, lowest), len(newest)
+        said, size = _said_by(db, term, oldest[0] if oldest else 0), sampled
         if said < FEW and calls > size:
             said, size = _said_by(db, term, 0), calls
         yield round(weight(said, max(size, said)), 4)
@@ -376,19 +400,21 @@ def _said_by(db: sqlite3.Connection, term: Term, lowest: int) -> int:
 
 
 def hits_at(
-    db: sqlite3.Connection, terms: Sequence[Weighted], places: Sequence[tuple[float, int]], columns: Sequence[str]
+    db: sqlite3.Connection,
+    terms: Sequence[Weighted],
+    places: Sequence[tuple[float, int]],
+    columns: Sequence[str],
+    texts: Mapping[int, Sequence[bytes]],
 ) -> list[Hit]:
     keys = [key for _, key in places]
-    chosen = f"IN ({places_for(keys)})"
-    rows = {row[0]: row_of(row) for row in db.execute(f"SELECT {ROW} FROM {FROM} WHERE call.id {chosen}", keys)}
-    texts = {
-        key: said
-        for key, *said in db.execute(f"SELECT rowid, {', '.join(columns)} FROM words WHERE rowid {chosen}", keys)
-    }
+    found = db.execute(f"SELECT {ROW} FROM {FROM} WHERE call.id IN ({places_for(keys)})", keys)
+    rows = {row[0]: row_of(row) for row in found}
     return [hit_at(db, terms, score, rows[key], dict(zip(columns, texts[key], strict=True))) for score, key in places]
 
 
-def hit_at(db: sqlite3.Connection, terms: Sequence[Weighted], score: float, row: Row, texts: Mapping[str, str]) -> Hit:
+def hit_at(
+    db: sqlite3.Connection, terms: Sequence[Weighted], score: float, row: Row, texts: Mapping[str, bytes]
+) -> Hit:
     """The call with the turn that answers best, told from the index's own text; no part is read that is not needed."""
     candidates = {speaker: best for speaker, text in texts.items() if (best := best_in(text, terms)) is not None}
     first = min((best.rank for best in candidates.values()), default=None)

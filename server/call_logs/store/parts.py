@@ -18,6 +18,7 @@ from call_logs.store.words import TURN
 PART = 512
 """Turns in a part; all but the last are full. Digests depend on it."""
 
+_TURN = TURN.encode()
 _TURNS = TypeAdapter(tuple[Turn, ...])
 _DIGEST_BYTES = 16
 
@@ -91,22 +92,23 @@ class Candidate(NamedTuple):
     turn: int
 
 
-def best_in(text: str, terms: Sequence[Weighted]) -> Candidate | None:
+def best_in(text: bytes, terms: Sequence[Weighted]) -> Candidate | None:
     """The turn that says most of the terms, then the shortest, then the first, of a text of tokens parted by `TURN`.
 
     Turns that say none are not looked at. None where all say none.
     """
-    text = f" {text} "
+    text = b" %b " % text
     best: Candidate | None = None
     seen: dict[int, int] = {}
     for needle in dict.fromkeys(needle for term in terms for needle in (term.needle, *term.others)):
         at, counted, index = text.find(needle), 0, 0
         while at >= 0:
-            begin = text.rfind(TURN, 0, at + 1) + 1
-            end = text.find(TURN, at + 1)
+            before = text.rfind(_TURN, 0, at + 1)
+            begin = before + len(_TURN) if before >= 0 else 0
+            end = text.find(_TURN, at + 1)
             end = len(text) if end < 0 else end
             if begin not in seen:
-                index += text.count(TURN, counted, begin)
+                index += text.count(_TURN, counted, begin)
                 counted = begin
                 seen[begin] = index
                 turn = text[begin:end]

@@ -3,12 +3,15 @@
 A call scores by BM25 over its words. Among the best calls, one that says the query's words in a single turn goes before
 one that scatters them, and one that says them next to each other, in their order, before both. The word itself counts
 more than another form of it.
+
+Texts are tokens in UTF-8, parted by single spaces: to decode a thousand of them takes longer than to read them.
 """
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappush, heappushpop
 from itertools import pairwise, takewhile
 
 from call_logs.store.query import Term
@@ -36,32 +39,47 @@ class Weighted:
     `needle` is the term as written, `others` are its other forms. Terms of the same `part` are alternatives.
     """
 
-    needle: str
+    needle: bytes
     weight: float
-    others: tuple[str, ...] = ()
+    others: tuple[bytes, ...] = ()
     part: int = 0
 
     @functools.cached_property
-    def beginning(self) -> str:
+    def beginning(self) -> bytes:
         """What all of its spellings begin with, where there are several."""
         letters = zip(self.needle, *self.others, strict=False)
-        return "".join(same[0] for same in takewhile(lambda same: len(set(same)) == 1, letters)) if self.others else ""
+        return bytes(same[0] for same in takewhile(lambda same: len(set(same)) == 1, letters)) if self.others else b""
 
     @functools.cached_property
-    def counted_others(self) -> tuple[str, ...]:
+    def counted_others(self) -> tuple[bytes, ...]:
         """The forms to be counted one by one: none where their beginning is all but a form of its own (refund, refunds)
         and can be counted for them."""
         shortest = min(map(len, (self.needle, *self.others))) - 1  # the space behind it
         return () if len(self.beginning) >= max(shortest - 1, _TELLING) else self.others
 
+    def count(self, text: bytes) -> float:
+        """How often a text says it."""
+        count: float = text.count(self.needle)
+        if self.beginning and (begun := text.count(self.beginning)) != count:
+            others = self.counted_others
+            count += FORM * (sum(map(text.count, others)) if others else begun - count)
+        return count
+
+    @functools.cached_property
+    def at_most(self) -> bytes:
+        """What a text does not say less often than the term, and mostly as often."""
+        return self.beginning if len(self.beginning) >= _BOUNDING else b"" if self.others else self.needle
+
 
 _TELLING = 5  # a space and four letters
+_BOUNDING = 4
 
 
 def weighted(term: Term, weight: float) -> Weighted:
     """The term as it is counted in a text of tokens that are parted by single spaces."""
     end = "" if term.prefix else " "
-    return Weighted(f" {' '.join(term.tokens)}{end}", weight, tuple(f" {form} " for form in term.forms), term.part)
+    others = tuple(f" {form} ".encode() for form in term.forms)
+    return Weighted(f" {' '.join(term.tokens)}{end}".encode(), weight, others, term.part)
 
 
 def weight(calls_with: int, calls: int) -> float:
@@ -69,61 +87,75 @@ def weight(calls_with: int, calls: int) -> float:
     return math.log(1 + (calls - calls_with + 0.5) / (calls_with + 0.5))
 
 
-def ranked(texts: Sequence[tuple[int, str]], terms: Sequence[Weighted]) -> list[tuple[float, int]]:
+def text_of(columns: Sequence[bytes | None]) -> bytes:
+    """A call's text, of its speakers' columns."""
+    return b" %b " % _APART.join(filter(None, columns))
+
+
+def ranked(
+    texts: Sequence[tuple[int, bytes]],
+    terms: Sequence[Weighted],
+    phrased: Collection[int] | None = None,
+    wanted: int | None = None,
+) -> list[tuple[float, int]]:
     """(score, id) of each (id, text of tokens), best first; equal scores newest (largest id) first.
 
-    Tokens are parted by single spaces; a text begins and ends with one.
+    A text begins and ends with a space. `phrased`: the ids of texts that say `phrase_of`, where those are known. Of more
+    than `wanted` only the best are told, at least so many: with the scores that they would have among all.
     """
-    mean = sum(len(text) for _, text in texts) / max(1, len(texts)) or 1.0
-    scored = sorted(_bm25(texts, terms, mean), reverse=True)
-    if len(terms) > 1:
-        phrase = _phrase(terms)
-        scored = [
-            (score + best_turn_score(text, terms) if n < RERANKED or (phrase and phrase in text) else score, call, text)
-            for n, (score, call, text) in enumerate(scored)
+    phrase = phrase_of(terms)
+    if phrased is None:
+        phrased = {call for call, text in texts if phrase in text} if phrase else ()
+    several = len(terms) > 1
+    best = _best(texts, terms, None if wanted is None else max(wanted, RERANKED) if several else wanted, phrased)
+    if several:
+        best = [
+            (score + best_turn_score(text, terms) if n < RERANKED or call in phrased else score, call, text)
+            for n, (score, call, text) in enumerate(best)
         ]
     # Rounded before sorted: a cursor holds the rounded score.
-    return sorted(((round(score, 6), call) for score, call, _ in scored), reverse=True)
+    return sorted(((round(score, 6), call) for score, call, _ in best), reverse=True)
 
 
-def best_turn_score(text: str, terms: Sequence[Weighted]) -> float:
+def best_turn_score(text: bytes, terms: Sequence[Weighted]) -> float:
     """The score of the best single turn."""
-    turns: dict[int, dict[Weighted, str]] = {}
+    turns: dict[int, dict[Weighted, bytes]] = {}
     for term in terms:
         for spelling in (term.needle, *term.others):
             place = text.find(spelling)
             while place >= 0:
-                begin = text.rfind(TURN, 0, place) + 1
+                before = text.rfind(_TURN, 0, place)
+                begin = before + len(_TURN) if before >= 0 else 0
                 turns.setdefault(begin, {}).setdefault(term, spelling)
-                end = text.find(TURN, place)
+                end = text.find(_TURN, place)
                 place = text.find(spelling, end) if end >= 0 else -1
     best = 0.0
     for begin, spelled in turns.items():
-        end = text.find(TURN, begin) if len(spelled) > 1 else begin
+        end = text.find(_TURN, begin) if len(spelled) > 1 else begin
         best = max(best, _score(text[begin : end if end >= 0 else None], spelled, terms))
     return best
 
 
-def turn_score(turn: str, terms: Sequence[Weighted]) -> float:
+def turn_score(turn: bytes, terms: Sequence[Weighted]) -> float:
     """The summed weight of the terms in one turn's text of tokens, and more where they stand together."""
-    spelled: dict[Weighted, str] = {}
+    spelled: dict[Weighted, bytes] = {}
     for term in terms:
-        spelling = term.needle if term.needle in turn else next((other for other in term.others if other in turn), "")
+        spelling = term.needle if term.needle in turn else next((other for other in term.others if other in turn), b"")
         if spelling:
             spelled[term] = spelling
     return _score(turn, spelled, terms)
 
 
-def _score(turn: str, spelled: Mapping[Weighted, str], terms: Sequence[Weighted]) -> float:
+def _score(turn: bytes, spelled: Mapping[Weighted, bytes], terms: Sequence[Weighted]) -> float:
     score = 0.0
     for term, spelling in spelled.items():
         score += term.weight if spelling is term.needle else FORM * term.weight
     return score + _together(turn, spelled, terms) if len(spelled) > 1 else score
 
 
-def _together(turn: str, spelled: Mapping[Weighted, str], terms: Sequence[Weighted]) -> float:
+def _together(turn: bytes, spelled: Mapping[Weighted, bytes], terms: Sequence[Weighted]) -> float:
     """What the turn's words count for standing together: as if all of them were `NEXT` to each other, or a share."""
-    parts: dict[int, str] = {}
+    parts: dict[int, bytes] = {}
     for term, spelling in spelled.items():
         parts.setdefault(term.part, spelling)
     weights: dict[int, float] = {}
@@ -138,16 +170,16 @@ def _together(turn: str, spelled: Mapping[Weighted, str], terms: Sequence[Weight
     return NEXT * sum(weights.values()) * near / (sum(value for *_, value in pairs) or 1.0)
 
 
-def _nearness(turn: str, first: str, second: str) -> float:
+def _nearness(turn: bytes, first: bytes, second: bytes) -> float:
     """1 where the second stands right behind the first, less with each word between them, 0 where it does not follow."""
     nearest = 0.0
     begin = turn.find(first)
     while begin >= 0:
-        end = turn.find(" ", begin + len(first) - 1)
+        end = turn.find(b" ", begin + len(first) - 1)
         begin_second = turn.find(second, end)
         if begin_second < 0:
             break
-        between = turn.count(" ", end, begin_second)
+        between = turn.count(b" ", end, begin_second)
         if not between:
             return 1.0
         nearest = max(nearest, NEAR / between)
@@ -155,25 +187,64 @@ def _nearness(turn: str, first: str, second: str) -> float:
     return nearest
 
 
-def _phrase(terms: Sequence[Weighted]) -> str:
-    """The query's words as one phrase; empty where it has but one part."""
-    first: dict[int, str] = {}
+def phrase_of(terms: Sequence[Weighted]) -> bytes:
+    """The query's words as one phrase between spaces; empty where it has but one part."""
+    first: dict[int, bytes] = {}
     for term in terms:
         first.setdefault(term.part, term.needle)
-    return f" {' '.join(needle.strip() for needle in first.values())} " if len(first) > 1 else ""
+    return b" %b " % b" ".join(needle.strip() for needle in first.values()) if len(first) > 1 else b""
 
 
-def _bm25(texts: Sequence[tuple[int, str]], terms: Sequence[Weighted], mean: float) -> Iterator[tuple[float, int, str]]:
-    """(score, id, text) of each (id, text). A thousand texts are counted here for every answer: nothing is called twice."""
-    asked = [(term.needle, term.counted_others, term.beginning, term.weight * (K1 + 1)) for term in terms]
-    fixed, growing = K1 * (1 - B), K1 * B / mean
+def _best(
+    texts: Sequence[tuple[int, bytes]], terms: Sequence[Weighted], wanted: int | None, needed: Collection[int]
+) -> list[tuple[float, int, bytes]]:
+    """(BM25, id, text) of all texts, or at least of the best `wanted` and of those that are needed; best first.
+
+    A thousand texts are looked at for every answer, and counting words in them is what takes long. So the most telling
+    term is counted first, and the others only in texts that could still be among the best.
+    """
+    fixed = K1 * (1 - B)
+    growing = K1 * B / (sum(len(text) for _, text in texts) / max(1, len(texts)) or 1.0)
+    first, *rest = sorted(((term, term.weight * (K1 + 1)) for term in terms), key=lambda one: -one[1])
+    unknown_of_all = sum(most for _, most in rest)
+    count_first, most_first, at_most = first[0].count, first[1], first[0].at_most
+    possible: list[tuple[float, int, bytes, float, float]] = []
     for call, text in texts:
         norm = fixed + growing * len(text)
-        score = 0.0
-        for needle, others, beginning, weight in asked:
-            count: float = text.count(needle)
-            if beginning and (begun := text.count(beginning)) != count:
-                count += FORM * (sum(map(text.count, others)) if others else begun - count)
-            if count:
-                score += weight * count / (count + norm)
-        yield score, call, text
+        count: float = text.count(at_most) if at_most else count_first(text)
+        score = most_first * count / (count + norm)
+        possible.append((score + unknown_of_all, call, text, score, norm))
+    if wanted is not None:
+        possible.sort(reverse=True)
+    is_exact = not (at_most and first[0].others)
+    best: list[tuple[float, int, bytes]] = []
+    scores: list[float] = []  # the best `wanted`, smallest first
+    for at_best, call, text, first_score, norm in possible:
+        full = wanted is not None and len(scores) >= wanted
+        least = scores[0] - _ROUNDING if full and call not in needed else -1.0
+        if at_best < least:
+            continue
+        score = first_score
+        if not is_exact:
+            count = count_first(text)
+            score = most_first * count / (count + norm)
+        unknown = unknown_of_all
+        for term, most in rest:
+            if score + unknown < least:
+                break
+            unknown -= most
+            count = term.count(text)
+            score += most * count / (count + norm)
+        else:
+            best.append((score, call, text))
+            if wanted is not None:
+                (heappushpop if full else heappush)(scores, score)
+    best.sort(reverse=True)
+    return best
+
+
+_ROUNDING = 2e-6
+"""Scores that differ by less may be the same ones when rounded."""
+
+_APART = f" {TURN} ".encode()
+_TURN = TURN.encode()
