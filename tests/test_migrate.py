@@ -194,7 +194,7 @@ def test_a_source_that_does_not_exist_is_told_and_not_made(
 
 
 def test_a_copy_that_is_killed_three_times_goes_on_and_ends_equal(source: Callable[[int], SQLiteStore]) -> None:
-    count = 1500
+    count, patience = (100_000, 900) if os.environ.get("CALL_LOGS_FAULTS") == "full" else (1500, 30)
     store, url = source(count), new_database()
     open_store(url).close()
     command = [sys.executable, "-m", "call_logs", "migrate", "--to", url]
@@ -203,9 +203,9 @@ def test_a_copy_that_is_killed_three_times_goes_on_and_ends_equal(source: Callab
         return looking.execute("SELECT coalesce(sum(calls), 0)::int FROM tally").fetchall()[0][0]
 
     with psycopg.connect(url, autocommit=True) as looking:
-        for killed_at in (150, 600, 1000):
+        for killed_at in (count // 10, count * 2 // 5, count * 2 // 3):
             with subprocess.Popen(command, env=dict(os.environ), stderr=subprocess.PIPE, text=True) as copying:
-                deadline = time.monotonic() + 30
+                deadline = time.monotonic() + patience
                 while held() < killed_at:
                     assert copying.poll() is None, copying.stderr and copying.stderr.read()
                     assert time.monotonic() < deadline
@@ -214,8 +214,9 @@ def test_a_copy_that_is_killed_three_times_goes_on_and_ends_equal(source: Callab
             assert killed_at <= held() < count
             with closing(open_store(url)) as half:
                 assert half.marks("acme") == Marks(), "what is not there yet is not promised"
-        deadline = time.monotonic() + 30
-        done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=False, timeout=50)
+        done = subprocess.run(
+            command, env=dict(os.environ), capture_output=True, text=True, check=False, timeout=patience + 20
+        )
         assert done.returncode == 0, done.stderr
     with closing(open_store(url)) as copy:
         check_same(store, copy)
