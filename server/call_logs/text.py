@@ -223,6 +223,8 @@ def defang(text: str) -> str:
     Markdown images and links lose what makes them so; HTML tags and entities, and runs of three or more angle brackets,
     are broken up by spaces. A bare address stays as it was said. Expects clean text; defanging twice changes nothing more.
     """
+    if text.isascii() and not any(sign in text for sign in "&[]<>"):
+        return text
     text = _ENTITY.sub("& ", _LINK.sub("] ", _IMAGE.sub("[", text)))
     text = text.replace("\u22d8", "<<<").replace("\u22d9", ">>>")
     text = _LEFT_RUN.sub(lambda run: " ".join("<" * len(run.group())), text)
