@@ -3,10 +3,11 @@
 python benchmarks/build.py store CALLS             into CALL_LOGS_DATABASE, for the accounts of CALL_LOGS_CONFIG
 python benchmarks/build.py yardsticks CALLS FOLDER the engines to compare with, questions, truths
 python benchmarks/build.py sync PROVIDER           a whole pass over the vendor of CALL_LOGS_CONFIG, at full speed
-python benchmarks/build.py write CALLS             saves calls again, changed, until it is killed
+python benchmarks/build.py write CALLS [PAGES]     saves calls again, changed, until it is killed; so many pages a second
 """
 
 import functools
+import itertools
 import json
 import resource
 import sys
@@ -27,7 +28,7 @@ from call_logs.store import Marks, Store, open_store
 PAGE_CALLS = 50
 """As many as a vendor's page has."""
 
-WRITTEN_CALLS = 10
+PREPARED_CHUNKS = 12
 SAMPLED = 4_000
 UNLIMITED = (100_000, 1.0)
 
@@ -113,17 +114,23 @@ def sync(provider: str) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu, "peak_mb": _peak_mb()}
 
 
-def write(size: int) -> None:
-    """Saves ten calls at a time with another cost, as a vendor's late corrections do; a line after each page."""
+def write(size: int, pages_a_second: float | None = None) -> None:
+    """Saves pages of calls with another cost, as a vendor's late corrections do; a line after each page."""
     config = load()
     held = open_store(config.database)
-    for number in range(10**9):
-        calls = corpus.chunk(number % (size // corpus.CHUNK_CALLS)).calls
-        account = calls[0].account
-        mine = [call for call in calls if call.account == account][:WRITTEN_CALLS]
+    pages: dict[str, list[Call]] = {account.name: [] for account in config.accounts}
+    for number in range(min(PREPARED_CHUNKS, size // corpus.CHUNK_CALLS)):
+        for call in corpus.chunk(number).calls:
+            pages[call.account].append(call)
+    due = time.perf_counter()
+    for account, calls in itertools.cycle(pages.items()):
+        if pages_a_second is not None:
+            due += 1 / pages_a_second
+            time.sleep(max(0.0, due - time.perf_counter()))
+        changed = [call.model_copy(update={"cost": time.time()}) for call in calls[:PAGE_CALLS]]
         began = time.perf_counter()
-        held.save_page(account, [call.model_copy(update={"cost": time.time()}) for call in mine])
-        print(json.dumps({"calls": len(mine), "seconds": time.perf_counter() - began}), flush=True)
+        held.save_page(account, changed)
+        print(json.dumps({"calls": len(changed), "seconds": time.perf_counter() - began}), flush=True)
 
 
 def _peak_mb() -> float:
@@ -134,7 +141,7 @@ def _peak_mb() -> float:
 def main(what: str, first: str, *rest: str) -> None:
     """Do one of them and print its figures."""
     if what == "write":
-        write(int(first))
+        write(int(first), *map(float, rest))
         return
     told = {
         "store": lambda: store(int(first)),

@@ -1206,7 +1206,7 @@ def test_scores_that_differ_by_less_than_a_cursor_holds_lose_no_hit(
     apart = {"1": 3e-8, "2": 1e-8, "3": 2e-8, "4": 0.0}
 
     def scored(texts: Sequence[tuple[int, bytes]], *_: object) -> list[tuple[float, int, bytes]]:
-        return sorted(((1.0 + apart[text.decode().strip()[0]], call, text) for call, text in texts), reverse=True)
+        return sorted(((1.0 + apart[text.decode().split()[1]], call, text) for call, text in texts), reverse=True)
 
     monkeypatch.setattr(ranking, "_best", scored)
     store.save_page("acme", [made(n, f"{n} refund") for n in (1, 2, 3, 4)])

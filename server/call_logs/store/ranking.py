@@ -9,7 +9,7 @@ Texts are tokens in UTF-8, parted by single spaces: to decode a thousand of them
 
 import functools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappush, heappushpop
 from itertools import pairwise, takewhile
@@ -57,18 +57,22 @@ class Weighted:
         shortest = min(map(len, (self.needle, *self.others))) - 1  # the space behind it
         return () if len(self.beginning) >= max(shortest - 1, _TELLING) else self.others
 
+    @functools.cached_property
+    def at_most(self) -> bytes:
+        """What a text does not say less often than the term, and is counted faster; empty where there is nothing such."""
+        if not self.others:
+            return self.needle.rstrip()  # few words end so: what ends in a space has to be looked at more often
+        return self.beginning if len(self.counted_others) != 1 and len(self.beginning) >= _BOUNDING else b""
+
     def count(self, text: bytes) -> float:
         """How often a text says it."""
         count: float = text.count(self.needle)
-        if self.beginning and (begun := text.count(self.beginning)) != count:
-            others = self.counted_others
-            count += FORM * (sum(map(text.count, others)) if others else begun - count)
-        return count
-
-    @functools.cached_property
-    def at_most(self) -> bytes:
-        """What a text does not say less often than the term, and mostly as often."""
-        return self.beginning if len(self.beginning) >= _BOUNDING else b"" if self.others else self.needle
+        if not self.others:
+            return count
+        begun = text.count(self.at_most) if self.at_most else -1
+        if begun == count:
+            return count
+        return count + FORM * (sum(map(text.count, self.counted_others)) if self.counted_others else begun - count)
 
 
 _TELLING = 5  # a space and four letters
@@ -87,9 +91,9 @@ def weight(calls_with: int, calls: int) -> float:
     return math.log(1 + (calls - calls_with + 0.5) / (calls_with + 0.5))
 
 
-def text_of(columns: Sequence[bytes | None]) -> bytes:
+def text_of(columns: Iterable[bytes]) -> bytes:
     """A call's text, of its speakers' columns."""
-    return b" %b " % _APART.join(filter(None, columns))
+    return _APART.join((b"", *columns, b""))
 
 
 def ranked(
@@ -100,7 +104,7 @@ def ranked(
 ) -> list[tuple[float, int]]:
     """(score, id) of each (id, text of tokens), best first; equal scores newest (largest id) first.
 
-    A text begins and ends with a space. `phrased`: the ids of texts that say `phrase_of`, where those are known. Of more
+    A text is one of `text_of`. `phrased`: the ids of texts that say `phrase_of`, where those are known. Of more
     than `wanted` only the best are told, at least so many: with the scores that they would have among all.
     """
     phrase = phrase_of(terms)
@@ -207,7 +211,8 @@ def _best(
     growing = K1 * B / (sum(len(text) for _, text in texts) / max(1, len(texts)) or 1.0)
     first, *rest = sorted(((term, term.weight * (K1 + 1)) for term in terms), key=lambda one: -one[1])
     unknown_of_all = sum(most for _, most in rest)
-    count_first, most_first, at_most = first[0].count, first[1], first[0].at_most
+    count_first, most_first = first[0].count, first[1]
+    at_most = first[0].at_most if wanted is not None and (first[0].others or not rest) else b""
     possible: list[tuple[float, int, bytes, float, float]] = []
     for call, text in texts:
         norm = fixed + growing * len(text)
@@ -216,7 +221,7 @@ def _best(
         possible.append((score + unknown_of_all, call, text, score, norm))
     if wanted is not None:
         possible.sort(reverse=True)
-    is_exact = not (at_most and first[0].others)
+    is_exact = not at_most
     best: list[tuple[float, int, bytes]] = []
     scores: list[float] = []  # the best `wanted`, smallest first
     for at_best, call, text, first_score, norm in possible:
