@@ -32,9 +32,18 @@ ANSWER_SECONDS = 30
 _log = logging.getLogger(__name__)
 
 
-def ask(db: Connection, statement: str, values: Mapping[str, Any] | Sequence[Any] | None = None) -> Cursor:
-    """Execute a statement that was put together from fixed parts; values are placeholders in it, never text."""
-    return db.execute(statement.encode(), values)
+def ask(
+    db: Connection,
+    statement: str,
+    values: Mapping[str, Any] | Sequence[Any] | None = None,
+    *,
+    binary: bool = False,
+) -> Cursor:
+    """Execute a statement that was put together from fixed parts; values are placeholders in it, never text.
+
+    `binary`: bytes arrive as they are, and not twice as long.
+    """
+    return db.execute(statement.encode(), values, binary=binary)
 
 
 _READ = (

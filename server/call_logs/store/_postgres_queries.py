@@ -453,7 +453,7 @@ def most_relevant(
 def texts_of(db: Connection, index: Index, keys: Sequence[int], columns: Sequence[str]) -> dict[int, list[bytes]]:
     """What the index holds of calls, by speaker."""
     chosen = ", ".join(f"convert_to({column}, 'UTF8')" for column in columns)
-    found = ask(db, f"SELECT id, {chosen} FROM {index.words} WHERE id = ANY(%s)", (list(keys),))
+    found = ask(db, f"SELECT id, {chosen} FROM {index.words} WHERE id = ANY(%s)", (list(keys),), binary=True)
     return {key: texts for key, *texts in found}
 
 
