@@ -1121,6 +1121,20 @@ def test_a_rare_word_counts_more_than_a_frequent_one(
     assert search(store, "please OR chargeback").hits[0].row.vendor_call_id == "call-90"
 
 
+def test_what_other_accounts_say_does_not_show_in_the_order(store: Store) -> None:
+    def told() -> list[tuple[str, float]]:
+        page = search(store, "refund OR kettle", Filter(("acme",)))
+        return [(hit.row.vendor_call_id, hit.score) for hit in page.hits]
+
+    store.save_page("acme", [made(1, "a refund"), made(2, "my kettle"), made(3, "a refund"), *map(made, range(4, 30))])
+    before = told()
+    store.open_account("globex", "highlevel", "", "")
+    store.save_page("globex", [made(n, "my kettle", account="globex") for n in range(60)])
+    assert told() == before
+    everybody = [hit.row.id for hit in search(store, "refund OR kettle", Filter(("acme", "globex"))).hits]
+    assert everybody[0] == "acme/call-1", "of both accounts together the kettle is what tells little"
+
+
 def test_equally_good_calls_come_newest_first(store: Store) -> None:
     store.save_page("acme", [made(n, "a refund") for n in range(20)])
     assert [hit.row.vendor_call_id for hit in search(store, "refund", limit=50).hits] == [

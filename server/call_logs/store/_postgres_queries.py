@@ -432,6 +432,7 @@ def most_relevant(
     index: Index,
     query: Query,
     speaker: str | None,
+    accounts: Sequence[str],
     calls: Matching,
     total: int,
     limit: int,
@@ -439,7 +440,7 @@ def most_relevant(
     after: SearchPosition | None,
 ) -> SearchPage:
     keys = newest(db, index, calls, total, RANKED, known if after else None)
-    weights = after.weights if after else tuple(weights_of(db, totals, index, query.terms))
+    weights = after.weights if after else tuple(weights_of(db, totals, index, query.terms, accounts))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
     columns = [speaker] if speaker else SPOKEN
     found = texts_of(db, index, keys, columns)
@@ -457,17 +458,35 @@ def texts_of(db: Connection, index: Index, keys: Sequence[int], columns: Sequenc
     return {key: texts for key, *texts in found}
 
 
-def weights_of(db: Connection, totals: Totals, index: Index, terms: Sequence[Term]) -> Iterator[float]:
+def weights_of(
+    db: Connection, totals: Totals, index: Index, terms: Sequence[Term], accounts: Sequence[str]
+) -> Iterator[float]:
+    """How telling each term is in these accounts: what others say must not show in an order either."""
     if len(terms) == 1:
         yield 1.0
         return
-    newest = ask(db, "SELECT id FROM call ORDER BY id DESC LIMIT %s", (SAMPLED,)).fetchall()
-    calls = int(settings(db)["seq"])
-    lowest = newest[-1][0] if newest else 0
+    numbers = account_numbers(db, accounts)
+    [(all_accounts,)] = ask(db, "SELECT count(*) FROM account").fetchall()
+    if len(numbers) == all_accounts:
+        own: list[str] = []
+        calls = int(settings(db)["seq"])
+        chosen = "true"
+    else:
+        own = [_any(f"'{FILTER}ac{number}'" for number in numbers)]
+        chosen = "account = ANY(%(accounts)s)"
+        [(calls,)] = ask(
+            db, f"SELECT coalesce(sum(calls), 0)::bigint FROM tally WHERE {chosen}", {"accounts": numbers}
+        ).fetchall()
+    oldest = ask(
+        db,
+        f"SELECT id FROM call WHERE {chosen} ORDER BY id DESC LIMIT 1 OFFSET %(before)s",
+        {"accounts": numbers, "before": SAMPLED - 1},
+    ).fetchall()
+    lowest, sampled = (oldest[0][0], SAMPLED) if oldest else (0, calls)
     for term in terms:
-        condition, values = _said(index, Query(((term,),)), None, [])
+        condition, values = _said(index, Query(((term,),)), None, own)
         recent = Matching(f"{condition} AND words.id >= %(lowest)s", values | {"lowest": lowest})
-        said, size = counted(db, totals, index, recent, COUNTED), len(newest)
+        said, size = counted(db, totals, index, recent, COUNTED), sampled
         if said < FEW and calls > size:
             said, size = counted(db, totals, index, Matching(condition, values), COUNTED), calls
         yield round(weight(said, max(size, said)), 4)

@@ -137,6 +137,7 @@ class Matching:
     where: str
     values: dict[str, Any]
     columns: tuple[str, ...]
+    accounts: tuple[str, ...]
 
     def total(self, db: sqlite3.Connection, totals: Totals) -> int:
         """How many there are."""
@@ -225,6 +226,7 @@ def match_of(db: sqlite3.Connection, query: Query | None, which: Filter, speaker
         " AND ".join(part.replace("call.id", "words.rowid") for part in left) or "1",
         values,
         (speaker,) if speaker is not None else SPOKEN,
+        which.accounts,
     )
 
 
@@ -347,7 +349,7 @@ def most_relevant(
 ) -> SearchPage:
     keys = matching.newest(db, known, RANKED)
     texts = texts_of(db, keys, matching.columns)
-    weights = after.weights if after else tuple(weights_of(db, query.terms))
+    weights = after.weights if after else tuple(weights_of(db, query.terms, matching.accounts))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
     order = ranked(
         [(key, text_of(columns)) for key, columns in texts.items()],
@@ -384,24 +386,34 @@ def saying(db: sqlite3.Connection, phrase: bytes, columns: Sequence[str], keys: 
     return {key for (key,) in found}.intersection(keys)
 
 
-def weights_of(db: sqlite3.Connection, terms: Sequence[Term]) -> Iterator[float]:
+def weights_of(db: sqlite3.Connection, terms: Sequence[Term], accounts: Sequence[str]) -> Iterator[float]:
+    """How telling each term is in these accounts: what others say must not show in an order either."""
     if len(terms) == 1:
         yield 1.0
         return
-    calls = int(db.execute("SELECT value FROM setting WHERE name = 'seq'").fetchone()[0])
-    oldest = db.execute("SELECT id FROM call ORDER BY id DESC LIMIT 1 OFFSET ?", (SAMPLED - 1,)).fetchone()
-    sampled = SAMPLED if oldest else db.execute("SELECT count(*) FROM call").fetchone()[0]
+    numbers = account_numbers(db, accounts)
+    if is_all(db, numbers):
+        own = ""
+        calls = int(db.execute("SELECT value FROM setting WHERE name = 'seq'").fetchone()[0])
+        walk, values = "SELECT id FROM call ORDER BY id DESC LIMIT 1 OFFSET ?", [SAMPLED - 1]
+    else:
+        own = f" AND ({' OR '.join(chosen_by(Filter(()), numbers, None))})"
+        calls = db.execute(f"SELECT coalesce(sum(calls), 0) FROM tally WHERE {among('account', numbers)}").fetchone()[0]
+        walk = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT 1 OFFSET ?"
+        values = [own.removeprefix(" AND "), SAMPLED - 1]
+    oldest = db.execute(walk, values).fetchone()
+    lowest, sampled = (oldest[0], SAMPLED) if oldest else (0, calls)
     for term in terms:
-        said, size = _said_by(db, term, oldest[0] if oldest else 0), sampled
+        said, size = _said_by(db, f"({fts(term)}){own}", lowest), sampled
         if said < FEW and calls > size:
-            said, size = _said_by(db, term, 0), calls
+            said, size = _said_by(db, f"({fts(term)}){own}", 0), calls
         yield round(weight(said, max(size, said)), 4)
 
 
-def _said_by(db: sqlite3.Connection, term: Term, lowest: int) -> int:
+def _said_by(db: sqlite3.Connection, match: str, lowest: int) -> int:
     return db.execute(
         "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? AND rowid >= ? LIMIT ?)",
-        (fts(term), lowest, COUNTED),
+        (match, lowest, COUNTED),
     ).fetchone()[0]
 
 

@@ -509,7 +509,9 @@ class PostgresStore(Store):
                 return SearchPage([], 0, ranked_all=True, more=False, known=known)
             if sort == "newest":
                 return newest_hits(db, index, query, speaker, calls, total, limit, known, after)
-            return most_relevant(db, self._totals, index, query, speaker, calls, total, limit, known, after)
+            return most_relevant(
+                db, self._totals, index, query, speaker, which.accounts, calls, total, limit, known, after
+            )
 
     def occurrences(self, query: Query, which: Filter, *, speaker: str | None = None) -> list[Occurrence]:
         """See `Store.occurrences`."""
