@@ -43,7 +43,7 @@ def chosen(size: int, frequencies: Iterable[tuple[str, int]], calls: Sequence[di
     single = sorted(word for word in found if len(families[stem(word)]) == 1)
     common = _within(found, single, 0.20 * size, 0.50 * size, rng)
     mid = _within(found, single, 0.005 * size, 0.02 * size, rng)
-    rare = _within(found, single, 3, max(10, 0.0005 * size), rng)
+    rare = _within(found, single, 5, 50, rng)
     inflected = [max(words, key=len) for words in families.values() if len(words) >= 3 and _spoken(words, found)]
     pairs = list(itertools.combinations(common, 2))
     rng.shuffle(pairs)
