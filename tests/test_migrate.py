@@ -26,6 +26,7 @@ from call_logs.store.sqlite import SQLiteStore
 from postgresql import fresh_database, new_database
 
 pytestmark = pytest.mark.slow  # a server of its own
+FULL = os.environ.get("CALL_LOGS_FAULTS") == "full"
 
 NOW = datetime(2026, 9, 30, 12, 0, tzinfo=UTC)
 MARKS = Marks(NOW, NOW - timedelta(days=90), "[3]")
@@ -194,7 +195,7 @@ def test_a_source_that_does_not_exist_is_told_and_not_made(
 
 
 def test_a_copy_that_is_killed_three_times_goes_on_and_ends_equal(source: Callable[[int], SQLiteStore]) -> None:
-    count, patience = (100_000, 900) if os.environ.get("CALL_LOGS_FAULTS") == "full" else (1500, 30)
+    count, patience = (100_000, 900) if FULL else (1500, 30)
     store, url = source(count), new_database()
     open_store(url).close()
     command = [sys.executable, "-m", "call_logs", "migrate", "--to", url]

@@ -152,8 +152,9 @@ def action_groups_of(db: sqlite3.Connection, which: Filter, group_by: str, zone:
     source, values = source_of(db, which)
     dimension = _Dimension(db, group_by, zone)
     one_kind = "AND action.kind = :action" if which.action else ""
-    executions = Counter[str]()
-    calls: dict[str, dict[int, None]] = defaultdict(dict)
+    executions, calls = Counter[str](), Counter[str]()
+    latest: dict[str, int] = {}
+    examples: dict[str, list[int]] = defaultdict(list)
     for part, key in db.execute(
         f"SELECT {dimension.column}, action.call FROM action CROSS JOIN call ON call.id = action.call"
         f" WHERE action.call IN (SELECT call.id FROM {source}) {one_kind} ORDER BY action.call DESC",
@@ -161,8 +162,11 @@ def action_groups_of(db: sqlite3.Connection, which: Filter, group_by: str, zone:
     ):
         shaped = dimension.shaped(part)
         executions[shaped] += 1
-        calls[shaped][key] = None
-    examples = {shaped: list(keys)[:_EXAMPLES] for shaped, keys in calls.items()}
+        if latest.get(shaped) != key:  # a call's actions come one after the other
+            latest[shaped] = key
+            calls[shaped] += 1
+            if len(examples[shaped]) < _EXAMPLES:
+                examples[shaped].append(key)
     chosen = [key for keys in examples.values() for key in keys]
     ids = dict(
         db.execute(
@@ -172,7 +176,7 @@ def action_groups_of(db: sqlite3.Connection, which: Filter, group_by: str, zone:
         ).fetchall()
     )
     return [
-        ActionGroup(shaped, number, len(calls[shaped]), tuple(ids[key] for key in examples[shaped]))
+        ActionGroup(shaped, number, calls[shaped], tuple(ids[key] for key in examples[shaped]))
         for shaped, number in executions.items()
     ]
 
