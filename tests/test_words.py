@@ -19,7 +19,7 @@ from call_logs.store.parts import best_in
 from call_logs.store.query import MAX_TERMS, Query, Term, parse
 from call_logs.store.ranking import RERANKED, ranked, weighted
 from call_logs.store.sqlite import SQLiteStore
-from call_logs.store.words import TURN, fold, tokens, words
+from call_logs.store.words import TURN, fold, tokens, tokens_of, words
 from conftest import Asking
 
 SCRIPTS = (
@@ -254,6 +254,11 @@ def test_two_numbers_in_a_row_are_both_found_joined() -> None:
     assert "5550104477" in tokens("555-010-4477, 7")
 
 
+@pytest.mark.parametrize("said", ["Dot.com.", "dot.com bubble", "at.com", "@.com", ".com", "period.io"])
+def test_an_ending_without_a_name_before_it_is_a_word_like_others(said: str) -> None:
+    assert tokens(said) == words(said)
+
+
 def test_endless_digits_are_not_joined_as_a_whole() -> None:
     assert "12345678901234567" not in tokens("1234 5678 9012 34567")
     assert tokens("1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6") == words("1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6")
@@ -277,6 +282,41 @@ def test_tokens_hold_letters_digits_and_marks_only(text: str) -> None:
             for character in token
         )
         assert TURN not in token
+
+
+SAID = (
+    *(
+        "don't",
+        "'tis",
+        "rock'n'roll",
+        "a''b",
+        "x`y",
+        "don\u2019t",
+        "e-mail",
+        "ana dot lopez at example dot com",
+        "www.x.io",
+    ),
+    *(
+        "five five oh double one",
+        "L-O-P-E-Z",
+        "e 882417",
+        "LD-20418",
+        "$49.99",
+        "\u00e9",
+        "\u5929",
+        "\x00",
+        "",
+        "b",
+        "c",
+    ),
+    *("one hundred and five", "dot.com", "well - known", "k as in kilo", "\n", "\u0665\u0666", "12", "@", "-"),
+)
+
+
+@given(st.lists(st.one_of(TEXTS, st.lists(st.sampled_from(SAID), max_size=8).map(" ".join)), max_size=8))
+@settings(deadline=None)
+def test_turns_have_the_same_tokens_together_as_alone(texts: list[str]) -> None:
+    assert tokens_of(texts) == [tokens(text) for text in texts]
 
 
 @given(TEXTS)

@@ -20,7 +20,7 @@ from call_logs.store._postgres_schema import keep_setting, run, settings
 from call_logs.store.forms import languages, vocabulary
 from call_logs.store.parts import turns_of, unpacked
 from call_logs.store.shared import DAY, FILTER, SPOKEN, STEP_CALLS, STEP_TURNS, Known
-from call_logs.store.words import TOKENISER_VERSION, TURN, tokens
+from call_logs.store.words import TOKENISER_VERSION, TURN, tokens_of
 
 EXACT, LONG, HUGE = 0, 1, 2
 """How a bag holds a call: with all places; with its words by speaker, but not where; with its filters only."""
@@ -159,8 +159,7 @@ def rows_of(entries: Sequence[Entry]) -> tuple[list[Columns], list[set[str]]]:
         places: dict[str, list[tuple[int, Speaker]]] = {}
         texts: dict[str, list[str]] = {speaker: [] for speaker in SPOKEN}
         place = 0
-        for turn in entry.turns:
-            words = tokens(turn.text)
+        for turn, words in zip(entry.turns, tokens_of([turn.text for turn in entry.turns]), strict=True):
             texts[turn.speaker].append(" ".join(words))
             for place, word in enumerate(words, place + 1):  # noqa: B020 - places go on from turn to turn
                 places.setdefault(word, []).append((place, turn.speaker))

@@ -12,7 +12,7 @@ from call_logs.model import Turn
 from call_logs.store.forms import languages, vocabulary
 from call_logs.store.parts import parts_of, turns_of, unpacked
 from call_logs.store.shared import DAY, FILTER, SPOKEN, STEP_CALLS, STEP_TURNS, Known
-from call_logs.store.words import TOKENISER_VERSION, TURN, tokens
+from call_logs.store.words import TOKENISER_VERSION, TURN, tokens_of
 
 MUTE = f'"{FILTER}mute"'
 """The filter word of calls in which nothing was said, as it is asked for."""
@@ -145,14 +145,10 @@ def spoken(parts: Iterable[Sequence[Turn]]) -> tuple[list[str], set[str]]:
     columns: dict[str, list[str]] = {speaker: [] for speaker in SPOKEN}
     said: set[str] = set()
     for part in parts:
-        texts: dict[str, list[str]] = {}
-        for turn in part:
-            texts.setdefault(turn.speaker.value, []).append(" ".join(tokens(turn.text)))
-        for speaker, turns in texts.items():
-            text = f" {TURN} ".join(turns)
-            columns[speaker].append(text)
-            said.update(text.split())
-    said.discard(TURN)
+        found = tokens_of([turn.text for turn in part])
+        for turn, words in zip(part, found, strict=True):
+            columns[turn.speaker].append(" ".join(words))
+        said.update(*found)
     return [f" {TURN} ".join(texts) for texts in columns.values()], said
 
 

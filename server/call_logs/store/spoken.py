@@ -46,6 +46,7 @@ _WITHIN = re.compile(r"\.[a-z]")
 _WEAK = frozenset((*DIGITS, *_TIMES, *"bcdfghjklmnpqrstvwxz"))
 _STRONG = frozenset(("dot", "punto", "arroba"))
 _SIGNS = _WEAK | _STRONG
+_TELLING_SIGNS = {code: None for code in range(1, 128) if chr(code) not in "0123456789@-"}
 _BEGINS = (_WEAK | frozenset("aeiouy")) - {"hundred"}
 _NEAR = 8  # words from the first of three to the third
 _HYPHENATED = re.compile("(?<![a-z0-9-])([a-z]{1,15})-([a-z]{2,15})(?![a-z0-9-])")
@@ -107,18 +108,30 @@ def joined(folded: str, words: Sequence[str]) -> list[str]:
     )
     if _may_be_spoken(folded, words):
         found += [word for span in spans(folded) for word in (*span.whole, *span.parts)]
+    if not found:
+        return found
     held = set(words)
     return list(islice((word for word in dict.fromkeys(found) if word not in held), _MOST_JOINED))
 
 
+def may_join(folded: str, words: Sequence[Sequence[str]]) -> list[int]:
+    """Which of the texts `joined` may find something in, from 0. They are ASCII and folded, \\0 stands between them."""
+    within = _WITHIN.search(folded) is not None
+    telling = folded.translate(_TELLING_SIGNS).split("\0")
+    return [
+        n
+        for n, (sign, said) in enumerate(zip(telling, words, strict=True))
+        if sign or within or not _SIGNS.isdisjoint(said)
+    ]
+
+
 def _may_be_spoken(folded: str, words: Sequence[str]) -> bool:
     """Whether a closer look is worth its time."""
-    if _FIGURE.search(folded) or _WITHIN.search(folded):
-        return True
-    if _SIGNS.isdisjoint(words):
-        return False
-    places = [n for n, word in enumerate(words) if word in _WEAK]
-    return any(map(_is_near, places, places[2:])) or not _STRONG.isdisjoint(words)
+    if not _SIGNS.isdisjoint(words):
+        places = [n for n, word in enumerate(words) if word in _WEAK]
+        if any(map(_is_near, places, places[2:])) or not _STRONG.isdisjoint(words):
+            return True
+    return _FIGURE.search(folded) is not None or _WITHIN.search(folded) is not None
 
 
 def _is_near(first: int, third: int) -> bool:
@@ -397,7 +410,7 @@ def _addresses(labels: Sequence[_Label]) -> Iterator[Span]:
             end = _domain_end(labels, n)
             if end:
                 yield _address(labels, n, end)
-        elif label.mark in ("dot", ".") and label.value in (_SAID_ENDINGS if label.mark == "dot" else _ENDINGS):
+        elif n and label.mark in ("dot", ".") and label.value in (_SAID_ENDINGS if label.mark == "dot" else _ENDINGS):
             start = n - 1
             while start and labels[start].mark in ("dot", ".", "-") and n - start < _MOST_LABELS:
                 start -= 1

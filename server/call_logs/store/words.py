@@ -7,8 +7,9 @@ characters is a substring. Tokens hold letters, digits and marks only, so they c
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
-from call_logs.store.spoken import joined
+from call_logs.store.spoken import joined, may_join
 
 TOKENISER_VERSION = 2
 """Stored beside the index; a store whose number differs rebuilds its index."""
@@ -21,6 +22,7 @@ _MARKS_FOLDED = re.compile(
     "\u07eb-\u07f3\u08ca-\u08e1\u08e3-\u08ff\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20f0\ufe20-\ufe2f\U0001e944-\U0001e94a]+"
 )
 _APOSTROPHE = re.compile("(?<=\\w)['\u2019\u02bc\u2018\u00b4`\uff07]+(?=\\w)")
+_ONE_APOSTROPHE = re.compile("'(?<=[0-9a-z_]')(?=[0-9a-z_])")  # the same in plain ASCII, and soon found
 _BY_CHARACTER = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 _SIGNS = "\u0900-\u0963\u0966-\u0dff\u0f18-\u0fff\u06d6-\u06ed"
 _SYMBOLS = (  # punctuation and symbols within those two
@@ -31,13 +33,16 @@ _SYMBOLS = (  # punctuation and symbols within those two
 _TOKEN = re.compile(f"(?![{_SYMBOLS}])[{_BY_CHARACTER}]|(?:[^\\W_{_BY_CHARACTER}]|(?![{_SYMBOLS}])[{_SIGNS}])+")
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 _SPACED = {code: " " for code in range(128) if not chr(code).isalnum()}
+_SPACED_TEXTS = {code: " " for code in _SPACED if code}
 
 
 def fold(text: str) -> str:
     """The text as it is compared: without case, diacritics, width, apostrophes within words, and other scripts' digits."""
     if text.isascii():
         text = text.lower()
-        return _APOSTROPHE.sub("", text) if "'" in text or "`" in text else text
+        if "`" in text or "''" in text:
+            return _APOSTROPHE.sub("", text)
+        return _ONE_APOSTROPHE.sub("", text) if "'" in text else text
     # Apostrophes go first (NFKD makes a space of the acute accent) and case folds last (it makes capitals of symbols).
     text = _APOSTROPHE.sub("", unicodedata.normalize("NFC", text))
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
@@ -60,3 +65,14 @@ def tokens(text: str) -> list[str]:
     folded = fold(text)
     found = _words(folded)
     return found + joined(folded, found)
+
+
+def tokens_of(texts: Sequence[str]) -> list[list[str]]:
+    """The `tokens` of each text. Those in plain ASCII are folded and parted all at once: half the time."""
+    plain = [text if text.isascii() and "\0" not in text else "" for text in texts]
+    whole = fold("\0".join(plain))
+    folded = whole.split("\0")
+    found = [words.split() for words in whole.translate(_SPACED_TEXTS).split("\0")]
+    for n in may_join(whole, found):
+        found[n] += joined(folded[n], found[n])
+    return [words if one or not text else tokens(text) for text, one, words in zip(texts, plain, found, strict=False)]
