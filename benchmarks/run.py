@@ -25,7 +25,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
@@ -34,8 +33,7 @@ import platformdirs
 import corpus
 import questions
 from asking import EMPTY, SERVE, Measured, Server, WrongAnswer, halves, measured, ms, percentile, running
-from call_logs.sandbox import serving
-from call_logs.store import Filter, open_store
+from reading import SYNCED, accounts_of, child, environment_of, synced
 from startup import first_answer
 from yardsticks import PlainFTS5, Question, Tantivy, installed
 
@@ -51,8 +49,6 @@ READERS = 8
 VENDOR_PAGES = 9
 CONCURRENT_SECONDS = 6.0
 MOST_TRUTHS = 60
-SYNCED = {"highlevel": 1_000, "vyom": 200, "telzino": 200, "bimpe": 200, "signalwire": 200}
-"""Calls of each vendor that are read through its adapter, at most; the stand-ins look at all of them for each page."""
 
 
 @dataclass
@@ -114,9 +110,9 @@ def prepared(given: argparse.Namespace) -> Setup:
     folder.mkdir(parents=True, exist_ok=True)
     engines.mkdir(parents=True, exist_ok=True)
     accounts = folder / "accounts.toml"
-    accounts.write_text(_accounts(dict.fromkeys(corpus.PROVIDERS, CLOSED), "bench-"), encoding="utf-8")
+    accounts.write_text(accounts_of(dict.fromkeys(corpus.PROVIDERS, CLOSED), "bench-"), encoding="utf-8")
     database = str(folder / "calls.db") if is_file else where
-    environment = _environment(accounts, database)
+    environment = environment_of(accounts, database)
     if is_file and (given.rebuild or not (folder / "figures.json").exists()):
         for file in folder.glob("calls.db*"):
             file.unlink()
@@ -134,41 +130,9 @@ def _once(figures: Path, environment: Mapping[str, str], *arguments: str, again:
             for file in figures.parent.glob("tantivy/*"):
                 file.unlink()
         said(f"filling: {arguments[0]}")
-        told = _child(environment, *arguments)
+        told = child(environment, *arguments)
         figures.write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
     return json.loads(figures.read_text(encoding="utf-8"))
-
-
-def _child(environment: Mapping[str, str], *arguments: str) -> dict[str, Any]:
-    command = [sys.executable, HERE / "build.py", *arguments]
-    ran = subprocess.run(command, env=dict(environment), stdout=subprocess.PIPE, check=False)
-    if ran.returncode:  # it has said why
-        raise SystemExit(1)
-    return json.loads(ran.stdout.splitlines()[-1])
-
-
-def _accounts(origins: Mapping[str, str], prefix: str) -> str:
-    """The config file: an account a provider, with the sandbox's credentials."""
-    lines: list[str] = []
-    for provider, origin in origins.items():
-        settings = import_module(f"call_logs.sandbox.{provider}").stand_in([]).settings
-        lines.append(f"[accounts.{prefix}{provider}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in (settings | {"base_url": origin}).items()]
-        lines.append(f'provider = "{provider}"')
-    return "\n".join(lines) + "\n"
-
-
-def _environment(accounts: Path, database: str) -> dict[str, str]:
-    """No pass is ever due: the servers answer from the store alone."""
-    foreign = ("CALL_LOGS_", *(f"{provider.upper()}_" for provider in corpus.PROVIDERS))
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return clean | {
-        "CALL_LOGS_CONFIG": str(accounts),
-        "CALL_LOGS_DATABASE": database,
-        "CALL_LOGS_MAX_AGE": "36500d",
-        "CALL_LOGS_HISTORY": "3650d",
-        "CALL_LOGS_TIMEZONE": "UTC",
-    }
 
 
 def _shape(made_by: str) -> str:
@@ -211,14 +175,14 @@ def ingest(setup: Setup) -> Table:
     )
     for provider, most in SYNCED.items():
         said(f"sync: {provider}")
-        calls = [call for call in _some(provider, min(most, setup.size // 5)) if call.turns and not call.is_test]
-        told = _synced(provider, calls)
+        number = min(most, setup.size)
+        told = synced(provider, number)
         table.rows.append(
             (
                 f"`sync` of {provider}: HTTP over loopback, adapter, masking, store",
-                f"{len(calls):,}",
-                f"{len(calls) / told['seconds']:,.0f}",
-                f"{len(calls) / told['cpu']:,.0f}",
+                f"{number:,}",
+                f"{number / told['seconds']:,.0f}",
+                f"{number / told['cpu']:,.0f}",
                 f"{told['peak_mb']:.0f} MB",
             )
         )
@@ -236,33 +200,6 @@ def ingest(setup: Setup) -> Table:
         + "."
     )
     return table
-
-
-def _some(provider: str, number: int) -> list[Any]:
-    """The first calls of the corpus that are of this provider."""
-    found: list[Any] = []
-    index = 0
-    while len(found) < number:
-        found += [call for call in corpus.chunk(index).calls if call.provider == provider]
-        index += 1
-    return found[:number]
-
-
-def _synced(provider: str, calls: Sequence[Any]) -> dict[str, Any]:
-    """Figures of a first pass. Raises `WrongAnswer` unless each call is there afterwards."""
-    told = [corpus.as_told(call) for call in calls]
-    told.sort(key=lambda call: call.started_at, reverse=True)
-    stand_in = import_module(f"call_logs.sandbox.{provider}").stand_in(told)
-    with TemporaryDirectory() as folder, serving(stand_in.app) as origin:
-        accounts = Path(folder) / "accounts.toml"
-        accounts.write_text(_accounts({provider: origin}, "bench-"), encoding="utf-8")
-        figures = _child(_environment(accounts, str(Path(folder) / "calls.db")), "sync", provider)
-        store = open_store(str(Path(folder) / "calls.db"))
-        held = store.list_calls(Filter((f"bench-{provider}",), include_tests=True, include_legs=True), limit=1).total
-        store.close()
-    if held != len(calls):
-        raise WrongAnswer(f"{provider}: {held} of {len(calls)} calls arrived")
-    return figures
 
 
 def _bytes(setup: Setup) -> int:

@@ -75,12 +75,21 @@ def _clean_tree(value: Any, levels: int) -> Any:
     if isinstance(value, dict):
         tree: dict[Any, Any] = {}
         for key, inner in cast("dict[Any, Any]", value).items():
-            tree[clean(key) if isinstance(key, str) else key] = _clean_tree(inner, levels - 1)
+            name = key if type(key) is str and key.isascii() and key.isprintable() else _clean_key(key)
+            # As above, but for most of what is met: a call a value would take twice as long.
+            if type(inner) is str and inner.isascii() and inner.isprintable():
+                tree[name] = inner
+            else:
+                tree[name] = None if inner is None else _clean_tree(inner, levels - 1)
         return tree
     items: list[Any] = []
     for inner in cast("list[Any] | tuple[Any, ...]", value):
         items.append(_clean_tree(inner, levels - 1))  # noqa: PERF401 - a comprehension is one more frame a level
     return tuple(items) if isinstance(value, tuple) else items
+
+
+def _clean_key(key: Any) -> Any:
+    return clean(key) if isinstance(key, str) else key
 
 
 # --- masking ---------------------------------------------------------------------------------------------------------

@@ -6,11 +6,13 @@ import pkgutil
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Hashable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 START_SECONDS = 10.0
 STOP_SECONDS = 5.0
@@ -46,6 +48,30 @@ class StandIn:
 
     app: App
     settings: dict[str, str]
+
+
+class Kept:
+    """What was chosen and sorted of rows for an answer; of rows that cannot change (tuples), each choice is made once.
+
+    A test that adds to its rows gives lists, which are looked at anew each time.
+    """
+
+    _MOST = 16
+
+    def __init__(self, *rows: Sequence[Any]) -> None:
+        """For choices among these."""
+        self._fixed = all(isinstance(one, tuple) for one in rows)
+        self._held: dict[Hashable, Any] = {}
+
+    def of(self, asked: Hashable, choose: Callable[[], T]) -> T:
+        """The choice for what was asked (but for the page of it)."""
+        if not self._fixed:
+            return choose()
+        if asked not in self._held:
+            if len(self._held) == self._MOST:
+                self._held.clear()
+            self._held[asked] = choose()
+        return self._held[asked]
 
 
 @contextlib.contextmanager

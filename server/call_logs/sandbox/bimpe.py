@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from call_logs.sandbox import StandIn
+from call_logs.sandbox import Kept, StandIn
 from call_logs.sandbox.business import ACTIONS, AGENTS, NAME, Agent, PhoneCall
 
 API_KEY = "sk_demo_not_a_secret"
@@ -51,7 +51,7 @@ Row = Mapping[str, Any]
 def stand_in(calls: Sequence[PhoneCall]) -> StandIn:
     """The API with the business's own team."""
     agents = [agent(one) for one in AGENTS.values() if not one.is_deleted]
-    logs = {row["id"]: [call_log(call) for call in calls if agent_id(call.agent) == row["id"]] for row in agents}
+    logs = {row["id"]: tuple(call_log(call) for call in calls if agent_id(call.agent) == row["id"]) for row in agents}
     return StandIn(application(logs, agents, api_key=API_KEY), {"api_key": API_KEY})
 
 
@@ -180,26 +180,32 @@ class Refused(Exception):
 def application(logs: Mapping[str, Sequence[Row]], agents: Sequence[Row], *, api_key: str) -> Starlette:
     """The API for one team. `logs` are the calls of each agent, as single reads have them.
 
-    Looks at both anew for every request, so that a test may add to them.
+    Looks at both anew for every request, so that a test may add to them (see `Kept`).
     """
+    kept = Kept(*logs.values())
 
     async def all_agents(request: Request) -> Response:
         asked = _asked(request, api_key, AGENT_PARAMETERS, SORTS["agents"])
         named = [row for row in agents if asked.get("search", "").lower() in row["name"].lower()]
-        return _listing(named, asked)
+        return _listing(_sorted(named, asked), asked)
 
     async def calls(request: Request) -> Response:
         asked = _asked(request, api_key, CALL_PARAMETERS, SORTS["calls"])
-        found = [row for row in _of(logs, request) if _matches(row, asked)]
-        rows = [{name: value for name, value in row.items() if name not in ONLY_IN_A_SINGLE_CALL} for row in found]
-        return _listing(rows, asked)
+        mine = _of(logs, request)
+        wanted = frozenset((name, value) for name, value in asked.items() if name not in ("page", "limit"))
+        found = kept.of(
+            (request.path_params["agent_id"], wanted),
+            lambda: _sorted([row for row in mine if _matches(row, asked)], asked),
+        )
+        return _listing(found, asked, ONLY_IN_A_SINGLE_CALL)
 
     async def one_call(request: Request) -> Response:
         _asked(request, api_key, (), ())
-        for row in _of(logs, request):
-            if row["id"] == request.path_params["call_id"]:
-                return JSONResponse({"message": "Success", "data": dict(row)})
-        raise Refused(404, "not_found", "Call not found")
+        mine = _of(logs, request)
+        rows = kept.of(request.path_params["agent_id"], lambda: {row["id"]: row for row in reversed(mine)})
+        if request.path_params["call_id"] not in rows:
+            raise Refused(404, "not_found", "Call not found")
+        return JSONResponse({"message": "Success", "data": dict(rows[request.path_params["call_id"]])})
 
     metered = _metered()
     return Starlette(
@@ -292,12 +298,15 @@ def _matches(row: Row, asked: Mapping[str, str]) -> bool:
     )
 
 
-def _listing(rows: Sequence[Row], asked: Mapping[str, str]) -> Response:
-    """A page, in the order asked for; else in that of the rows, as no default is documented."""
+def _sorted(rows: Sequence[Row], asked: Mapping[str, str]) -> Sequence[Row]:
+    """In the order asked for; else in that of the rows, as no default is documented."""
     by = asked.get("sort", "")
-    if by:
-        name = by.removeprefix("-")
-        rows = sorted(rows, key=lambda row: row[name], reverse=by.startswith("-"))
+    name = by.removeprefix("-")
+    return sorted(rows, key=lambda row: row[name], reverse=by.startswith("-")) if by else rows
+
+
+def _listing(rows: Sequence[Row], asked: Mapping[str, str], without: Sequence[str] = ()) -> Response:
+    """A page of them."""
     page, limit = int(asked.get("page", "1")), int(asked.get("limit", DEFAULT_PAGE))
     pages = -(-len(rows) // limit)
     meta = {
@@ -308,5 +317,8 @@ def _listing(rows: Sequence[Row], asked: Mapping[str, str]) -> Response:
         "has_next_page": page < pages,
         "has_previous_page": page > 1,
     }
-    shown = [dict(row) for row in rows[(page - 1) * limit : page * limit]]
+    shown = [
+        {name: value for name, value in row.items() if name not in without}
+        for row in rows[(page - 1) * limit : page * limit]
+    ]
     return JSONResponse({"message": "Success", "data": shown, "meta": meta})

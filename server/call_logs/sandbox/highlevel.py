@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from call_logs.sandbox import StandIn
+from call_logs.sandbox import Kept, StandIn
 from call_logs.sandbox.business import ACTIONS, AGENTS, NAME, Agent, Configured, PhoneCall
 from call_logs.sandbox.story import HANGS_UP, Executed, Spoken
 
@@ -53,10 +53,10 @@ TOKEN = "demo-token-not-a-secret"
 LOCATION_ID = "DemoLakesideDental01"
 
 
-def stand_in(calls: Sequence[PhoneCall]) -> StandIn:
+def stand_in(calls: Iterable[PhoneCall]) -> StandIn:
     """The API with the business's own location."""
     agents = [agent(one, LOCATION_ID) for one in AGENTS.values() if not one.is_deleted]
-    app = application([call_log(call) for call in calls], agents, token=TOKEN, location_id=LOCATION_ID)
+    app = application(tuple(call_log(call) for call in calls), agents, token=TOKEN, location_id=LOCATION_ID)
     return StandIn(app, {"token": TOKEN, "location_id": LOCATION_ID})
 
 
@@ -244,19 +244,25 @@ class Refused(Exception):
 def application(
     logs: Sequence[Row], agents: Sequence[Row], *, token: str, location_id: str, ignore_dates: bool = False
 ) -> Starlette:
-    """The API for one location. Looks at `logs` anew for every request, so that a test may add to them.
+    """The API for one location. Looks at `logs` anew for every request, so that a test may add to them (see `Kept`).
 
     `ignore_dates` does what some saw live: the date filter has no effect, and `total` counts every call of the
     location whatever the other filters are.
     """
 
-    async def call_logs(request: Request) -> Response:
-        asked = _asked(request, token, location_id, LIST_PARAMETERS)
-        page, size = _page(asked)
+    kept = Kept(logs)
+
+    def chosen(asked: Mapping[str, str]) -> list[Row]:
         found = [row for row in logs if _matches(row, asked, ignore_dates=ignore_dates)]
         by = asked.get("sortBy", "createdAt")
         descending = "sortBy" not in asked or asked.get("sort") != "ascend"
-        found.sort(key=lambda row: row[by], reverse=descending)
+        return sorted(found, key=lambda row: row[by], reverse=descending)
+
+    async def call_logs(request: Request) -> Response:
+        asked = _asked(request, token, location_id, LIST_PARAMETERS)
+        page, size = _page(asked)
+        wanted = frozenset((name, value) for name, value in asked.items() if name not in ("page", "pageSize"))
+        found = kept.of(wanted, lambda: chosen(asked))
         total = len(logs) if ignore_dates else len(found)
         if not found:
             return JSONResponse({"callLogs": [], "totalRecords": 0, "traceId": str(uuid4())})

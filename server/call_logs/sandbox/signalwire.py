@@ -9,6 +9,7 @@ import base64
 import json
 import math
 import secrets
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from hashlib import sha256
@@ -22,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from call_logs.sandbox import StandIn
+from call_logs.sandbox import Kept, StandIn
 from call_logs.sandbox.business import ACTIONS, NAME, PhoneCall
 from call_logs.sandbox.story import HANGS_UP, Executed, Spoken, seeded
 
@@ -55,12 +56,12 @@ Row = Mapping[str, Any]
 def stand_in(calls: Sequence[PhoneCall]) -> StandIn:
     """The API with the business's own project."""
     app = application(
-        [row for call in calls for row in (call_log(call), *legs(call))],
+        tuple(row for call in calls for row in (call_log(call), *legs(call))),
         project_id=PROJECT_ID,
         token=TOKEN,
         space=SPACE,
         events={log_id(call): events(call) for call in calls},
-        recordings=[recording(call) for call in calls if is_recorded(call)],
+        recordings=tuple(recording(call) for call in calls if is_recorded(call)),
     )
     return StandIn(app, {"project_id": PROJECT_ID, "api_token": TOKEN, "space": SPACE})
 
@@ -322,7 +323,7 @@ def application(
     transcriptions: Sequence[Row] = (),
     laml_recordings: Sequence[Row] = (),
 ) -> Starlette:
-    """The API of one project. Looks at the rows anew for every request, so that a test may add to them."""
+    """The API of one project. Looks at the rows anew for every request, so that a test may add to them (see `Kept`)."""
     voice = _Voice(logs, events or {}, recordings, space)
     admitted = _admitted(project_id, token)
     routes: list[tuple[str, Answer]] = [
@@ -345,6 +346,7 @@ class _Voice:
         self._logs, self._events, self._recordings = logs, events, recordings
         self._origin = f"https://{space}.signalwire.com"
         self._places: dict[str, tuple[str, str]] = {}
+        self._kept = Kept(logs, recordings)
 
     async def listed(self, request: Request) -> Response:
         asked = dict(request.query_params)
@@ -353,7 +355,11 @@ class _Voice:
             raise Refused(422, _invalid("page_size", "number_out_of_range", "Value must be between 1 and 1000."))
         shown = asked.get("include_deleted") == "true"
         within = _dates(asked)
-        return self._page(request, [row for row in self._logs if within(row) and (shown or not _is_deleted(row))], size)
+
+        def chosen() -> list[Row]:
+            return [row for row in self._logs if within(row) and (shown or not _is_deleted(row))]
+
+        return self._page(request, chosen, size)
 
     async def one(self, request: Request) -> Response:
         return JSONResponse(dict(self._known(request)))
@@ -362,32 +368,35 @@ class _Voice:
         return JSONResponse({"data": [dict(one) for one in self._events.get(self._known(request)["id"], ())]})
 
     async def recordings(self, request: Request) -> Response:
-        return self._page(request, self._recordings, RECORDINGS_PAGE)
+        return self._page(request, lambda: self._recordings, RECORDINGS_PAGE)
 
     def _known(self, request: Request) -> Row:
-        for row in self._logs:
-            if row["id"] == request.path_params["log"]:
-                return row
-        raise Refused(404)
+        rows = self._kept.of("ids", lambda: {row["id"]: row for row in reversed(self._logs)})
+        if request.path_params["log"] not in rows:
+            raise Refused(404)
+        return rows[request.path_params["log"]]
 
-    def _page(self, request: Request, rows: Sequence[Row], size: int) -> Response:
+    def _page(self, request: Request, rows: Callable[[], Sequence[Row]], size: int) -> Response:
         """A page of rows, newest first, behind the place that the token stands for: what is new changes no page."""
         asked = dict(request.query_params)
         number, given = _number(asked.get("page_number", "0")), asked.get("page_token")
         after = self._place(number, given)
-        found = [row for row in sorted(rows, key=_newest, reverse=True) if after is None or _newest(row) < after]
         query = {name: value for name, value in asked.items() if not name.startswith("page_")}
+        wanted = (request.url.path, frozenset(query.items()))
+        found = self._kept.of(wanted, lambda: sorted(rows(), key=_newest))
+        end = len(found) if after is None else bisect_left(found, after, key=_newest)
+        shown = found[max(0, end - size) : end][::-1]
 
         def link(page: int, place: str | None) -> str:
             paged = {"page_number": page, "page_size": size, **query} | ({"page_token": place} if place else {})
             return f"{self._origin}{request.url.path}?{urlencode(paged)}"
 
         links = {"self": link(number, given), "first": link(0, None)}
-        if len(found) > size:
+        if end > size:
             place = f"PA{_uuid('place', str(len(self._places)))}"
-            self._places[place] = _newest(found[size - 1])
+            self._places[place] = _newest(shown[-1])
             links["next"] = link(number + 1, place)
-        return JSONResponse({"links": links, "data": [dict(row) for row in found[:size]]})
+        return JSONResponse({"links": links, "data": [dict(row) for row in shown]})
 
     def _place(self, number: int, given: str | None) -> tuple[str, str] | None:
         if number < 0:

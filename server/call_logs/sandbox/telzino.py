@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from call_logs.sandbox import StandIn
+from call_logs.sandbox import Kept, StandIn
 from call_logs.sandbox.business import ACTIONS, AGENTS, NAME, Agent, PhoneCall
 from call_logs.sandbox.story import HANGS_UP, Executed
 
@@ -37,8 +37,8 @@ Row = Mapping[str, Any]
 def stand_in(calls: Sequence[PhoneCall]) -> StandIn:
     """The API with the business's own client."""
     app = application(
-        [log for call in calls if (log := call_log(call))],
-        [record for call in calls if (record := outbound_call(call))],
+        tuple(log for call in calls if (log := call_log(call))),
+        tuple(record for call in calls if (record := outbound_call(call))),
         [agent(one) for one in AGENTS.values() if not one.is_deleted],
         client_id=CLIENT_ID,
         client_secret=CLIENT_SECRET,
@@ -261,11 +261,12 @@ def application(
     client_secret: str,
     tokens: set[str] | None = None,
 ) -> Starlette:
-    """The API for one client. Looks at all rows anew for every request, so that a test may change them.
+    """The API for one client. Looks at all rows anew for every request, so that a test may change them (see `Kept`).
 
     `tokens` holds the tokens that are valid: whoever empties it revokes them.
     """
     valid: set[str] = set() if tokens is None else tokens
+    kept = Kept(logs, outbound)
 
     async def token(request: Request) -> Response:
         _check_client(await request.body(), client_id, client_secret)
@@ -280,24 +281,36 @@ def application(
 
     async def call_logs(request: Request) -> Response:
         asked = _asked(request, valid, ("page", "limit"))
-        rows = _of_agent(request, agents, logs)
-        return _listed(sorted(rows, key=lambda row: row.get("created_at") or "", reverse=True), asked)
+
+        def chosen() -> list[Row]:
+            rows = _of_agent(request, agents, logs)
+            return sorted(rows, key=lambda row: row.get("created_at") or "", reverse=True)
+
+        return _listed(kept.of(("logs", request.path_params["agent"]), chosen), asked)
 
     async def outbound_calls(request: Request) -> Response:
         asked = _asked(request, valid, ("page", "limit", "status"))
-        shown = [
-            {name: value for name, value in row.items() if name not in LEFT_OUT}
-            for row in _of_agent(request, agents, outbound)
-            if asked.get("status") in (None, row["status"])
-        ]
-        return _listed(sorted(shown, key=lambda row: row["created_at"], reverse=True), asked)
+
+        def chosen() -> list[Row]:
+            shown = [
+                {name: value for name, value in row.items() if name not in LEFT_OUT}
+                for row in _of_agent(request, agents, outbound)
+                if asked.get("status") in (None, row["status"])
+            ]
+            return sorted(shown, key=lambda row: row["created_at"], reverse=True)
+
+        return _listed(kept.of(("outbound", request.path_params["agent"], asked.get("status")), chosen), asked)
 
     async def one_outbound_call(request: Request) -> Response:
         _asked(request, valid, ())
-        for row in _of_agent(request, agents, outbound):
-            if row["id"] == request.path_params["call"]:
-                return JSONResponse(dict(row))
-        raise Refused(404, "Outbound call not found")
+
+        def chosen() -> dict[str, Row]:
+            return {row["id"]: row for row in reversed(_of_agent(request, agents, outbound))}
+
+        rows = kept.of(("one", request.path_params["agent"]), chosen)
+        if request.path_params["call"] not in rows:
+            raise Refused(404, "Outbound call not found")
+        return JSONResponse(dict(rows[request.path_params["call"]]))
 
     return Starlette(
         routes=[

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from call_logs.sandbox import StandIn
+from call_logs.sandbox import Kept, StandIn
 from call_logs.sandbox.business import AGENTS, NAME, Agent, PhoneCall
 
 API_KEY = "lvk_demo-key-opens-nothing"
@@ -46,7 +46,8 @@ Row = Mapping[str, Any]
 def stand_in(calls: Sequence[PhoneCall]) -> StandIn:
     """The API with the business's own assistants."""
     assistants = [assistant(one) for one in AGENTS.values() if not one.is_deleted]
-    return StandIn(application([call_log(call) for call in calls], assistants, api_key=API_KEY), {"api_key": API_KEY})
+    app = application(tuple(call_log(call) for call in calls), assistants, api_key=API_KEY)
+    return StandIn(app, {"api_key": API_KEY})
 
 
 # What the API shows of the business
@@ -187,10 +188,12 @@ Answer = Callable[[Request], Awaitable[Response]]
 def application(
     records: Sequence[Row], assistants: Sequence[Row], *, api_key: str, has_records: bool = True
 ) -> Starlette:
-    """The API for one key. Looks at its rows anew for every request, so that a test may change them.
+    """The API for one key. Looks at its rows anew for every request, so that a test may change them (see `Kept`).
 
     Without `has_records` it is an older deployment, which knows each assistant's list only.
     """
+
+    kept = Kept(records)
 
     async def check_key(_: Request) -> Response:
         owner = {
@@ -212,20 +215,29 @@ def application(
         wanted = request.path_params["assistant_id"]
         if wanted not in {row["assistant_id"] for row in assistants}:
             raise Refused(404, "Assistant not found")
-        found = [row for row in records if row.get("assistant_id") == wanted and _within(row, asked)]
-        return _enveloped("Call logs retrieved successfully", _paged(_sorted(found, asked), asked, "logs"))
+
+        def chosen() -> list[Row]:
+            return _sorted([row for row in records if row.get("assistant_id") == wanted and _within(row, asked)], asked)
+
+        found = kept.of((wanted, _but_its_page(asked)), chosen)
+        return _enveloped("Call logs retrieved successfully", _paged(found, asked, "logs"))
 
     async def call_records(request: Request) -> Response:
         asked = _asked(RecordsQuery, request)
-        found = [
-            row
-            for row in records
-            if _within(row, asked)
-            and (row.get("is_passthrough") or not asked.passthrough_only)
-            and asked.to_number in (None, "", row.get("to_number"))
-            and asked.call_status in (None, "", row.get("call_status"))
-        ]
-        return _enveloped("Call records fetched successfully", _paged(_sorted(found, asked), asked, "records"))
+
+        def chosen() -> list[Row]:
+            found = [
+                row
+                for row in records
+                if _within(row, asked)
+                and (row.get("is_passthrough") or not asked.passthrough_only)
+                and asked.to_number in (None, "", row.get("to_number"))
+                and asked.call_status in (None, "", row.get("call_status"))
+            ]
+            return _sorted(found, asked)
+
+        found = kept.of(("records", _but_its_page(asked)), chosen)
+        return _enveloped("Call records fetched successfully", _paged(found, asked, "records"))
 
     answers: dict[str, Answer] = {
         "/auth/check-key": check_key,
@@ -279,6 +291,10 @@ def _asked(model: type[Q], request: Request) -> Q:
         told = "; ".join(f"{'.'.join(map(str, ('query', *issue['loc'])))}: {issue['msg']}" for issue in issues)
         errors = [{**issue, "loc": ["query", *issue["loc"]]} for issue in issues]
         raise Refused(422, f"Validation Error: {told}", {"errors": errors}) from None
+
+
+def _but_its_page(asked: Query) -> str:
+    return asked.model_dump_json(exclude={"page", "limit"})
 
 
 def _within(row: Row, asked: Query) -> bool:
