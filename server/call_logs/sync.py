@@ -3,7 +3,7 @@
 A pass over an account first reads what is new (down to the last known call less a lookback), then goes on with the
 backfill where an earlier one stopped; a question that finds the newest calls too old has them read between two pages
 of it. Each page is cleaned, masked and saved in one transaction with the marks that say how far it got, so a killed
-process resumes. A question waits a bounded time for the pass that covers its window and is then answered from the
+process resumes; while one is saved the next are asked for, and those that wait are saved together. A question waits a bounded time for the pass that covers its window and is then answered from the
 store; the pass goes on. One account's failure touches no other account.
 
 Of several processes on one store, one at a time reads an account; the others wait for it, answer from the store
@@ -17,13 +17,14 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import anyio
 import anyio.abc
 import anyio.to_thread
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 from call_logs.errors import (
     AuthFailed,
@@ -83,6 +84,12 @@ NEW_IN_LIST = timedelta(hours=1)
 
 SLICE = 2_000
 """Calls that a reading of the whole list compares at a time, or a few more."""
+
+PAGES_AHEAD = 4
+"""Pages that a backfill asks for while an earlier one is being saved, at most."""
+
+CALLS_TOGETHER = 250
+"""Calls of several pages that are saved in one transaction, at most: a larger one would keep other writers waiting."""
 
 _ERASED_AT_ONCE = 200
 
@@ -178,6 +185,42 @@ class _Line:
         """Wake whoever waits for this account."""
         self.moved.set()
         self.moved = anyio.Event()
+
+
+_Read = tuple[Page, Marks | None]
+"""A page, and the marks that hold once it is saved; None where it does not tell how far it got."""
+
+
+def _ready(waiting: MemoryObjectReceiveStream[_Read]) -> Iterator[_Read]:
+    """What can be had without waiting."""
+    with contextlib.suppress(anyio.WouldBlock, anyio.EndOfStream):
+        while True:
+            yield waiting.receive_nowait()
+
+
+def _together(pages: Iterable[_Read]) -> Iterator[_Read]:
+    """The pages, those as one that may be saved as one: all that counts of several is what each alone would leave."""
+    whole: _Read | None = None
+    for read in pages:
+        if whole is None or not _may_join(whole[0], read[0]):
+            if whole is not None:
+                yield whole
+            whole = read
+            continue
+        (before, known), (page, marks) = whole, read
+        whole = replace(page, calls=(*before.calls, *page.calls)), marks or known
+    if whole is not None:
+        yield whole
+
+
+def _may_join(one: Page, other: Page) -> bool:
+    """Not where the order of what they say of a call may count, nor where a transaction would take long."""
+    if one.unreadable or one.deleted or other.unreadable or other.deleted:
+        return False
+    ids = {call.vendor_call_id for call in one.calls}
+    return len(ids) + len(other.calls) <= CALLS_TOGETHER and ids.isdisjoint(
+        call.vendor_call_id for call in other.calls
+    )
 
 
 class Sync:
@@ -542,18 +585,15 @@ class Sync:
         begun = marks = line.marks
         # A resumed reading knows its own end; another one would drop what the vendor lists out of order.
         until = None if begun.resume is not None else begun.low
-        async with contextlib.aclosing(line.provider.calls(floor, until, begun.resume)) as pages:
+        async with (
+            self._keeping(line) as keep,
+            contextlib.aclosing(line.provider.calls(floor, until, begun.resume)) as pages,
+        ):
             async for page in pages:
                 marks = replace(marks, high=begun.high or self._latest(marks.high, page))
-                if page.reached is None:
-                    await self._keep(line, page, None)
-                    line.reached = None
-                else:
+                if page.reached is not None:
                     marks = replace(marks, low=min(page.reached, marks.low or page.reached), resume=page.resume)
-                    await self._keep(line, page, marks)
-                    line.reached = marks.low
-                _saw(line)
-                line.move()
+                await keep((page, marks if page.reached is not None else None))
                 if line.asked and self._outdated(line) and page.reached is not None and page.resume is not None:
                     return False
         await self._keep(line, Page(()), replace(marks, low=floor, resume=None))
@@ -561,6 +601,37 @@ class Sync:
         if begun.low is None:
             line.deep_at = time.monotonic()
         return True
+
+    @contextlib.asynccontextmanager
+    async def _keeping(self, line: _Line) -> AsyncGenerator[Callable[[_Read], Awaitable[None]]]:
+        """Takes pages and saves them beside what it is used around, in their order; at its end, a failure included, all
+        are saved."""
+        put, waiting = anyio.create_memory_object_stream[_Read](PAGES_AHEAD)
+        trouble: Exception | None = None
+
+        async def keep() -> None:
+            nonlocal trouble
+            try:
+                async with waiting:
+                    async for read in waiting:
+                        for page, marks in _together([read, *_ready(waiting)]):
+                            await self._keep(line, page, marks)
+                            line.reached = marks.low if marks is not None and page.reached is not None else None
+                            _saw(line)
+                            line.move()
+            except Exception as error:  # noqa: BLE001 - raised again below, out of the task group's wrapping
+                trouble = error
+                tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep)
+            async with put:
+                try:
+                    yield put.send
+                except Exception as error:  # noqa: BLE001 - as above, once all is saved that was read before
+                    trouble = error
+        if trouble is not None:
+            raise trouble
 
     async def _keep(self, line: _Line, page: Page, marks: Marks | None, *, listed: bool = True) -> Saved:
         oldest = self._now() - self._retention if self._retention is not None else None

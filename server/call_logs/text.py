@@ -75,12 +75,15 @@ def _clean_tree(value: Any, levels: int) -> Any:
     if isinstance(value, dict):
         tree: dict[Any, Any] = {}
         for key, inner in cast("dict[Any, Any]", value).items():
-            name = key if type(key) is str and key.isascii() and key.isprintable() else _clean_key(key)
+            name = key if type(key) is str and key.isascii() and key.isprintable() else _clean_name(key)
+            kind = type(inner)
             # As above, but for most of what is met: a call a value would take twice as long.
-            if type(inner) is str and inner.isascii() and inner.isprintable():
+            if kind is str:
+                tree[name] = inner if inner.isascii() and inner.isprintable() else clean(inner)
+            elif inner is None or (kind is float and isfinite(inner)):
                 tree[name] = inner
             else:
-                tree[name] = None if inner is None else _clean_tree(inner, levels - 1)
+                tree[name] = _clean_tree(inner, levels - 1)
         return tree
     items: list[Any] = []
     for inner in cast("list[Any] | tuple[Any, ...]", value):
@@ -88,7 +91,7 @@ def _clean_tree(value: Any, levels: int) -> Any:
     return tuple(items) if isinstance(value, tuple) else items
 
 
-def _clean_key(key: Any) -> Any:
+def _clean_name(key: Any) -> Any:
     return clean(key) if isinstance(key, str) else key
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field, ValidationError
 
 from call_logs.errors import AuthFailed, Rejected, UnexpectedPayload
-from call_logs.model import Action, ActionKind, Call, Scalar, Speaker, Status, Turn
+from call_logs.model import TURNS, Action, ActionKind, Call, Scalar, Speaker, Status, Turn
 from call_logs.phones import e164
 from call_logs.providers import (
     FEATURES,
@@ -413,14 +413,16 @@ def to_call(log: _Log, account: str, agent_name: str | None) -> Call:
 
 
 def _timed_turns(timed: Sequence[_Turn]) -> tuple[Turn, ...]:
-    return tuple(
-        Turn(
-            n=n,
-            speaker=SPEAKERS[turn.role or ""],
-            text=(turn.content or "").strip(),
-            offset_seconds=turn.start,
-        )
-        for n, turn in enumerate(timed, 1)
+    return TURNS.validate_python(
+        [
+            {
+                "n": n,
+                "speaker": SPEAKERS[turn.role or ""],
+                "text": (turn.content or "").strip(),
+                "offset_seconds": turn.start,
+            }
+            for n, turn in enumerate(timed, 1)
+        ]
     )
 
 

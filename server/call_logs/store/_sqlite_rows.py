@@ -216,7 +216,8 @@ class Page:
                 "INSERT INTO part VALUES(?, ?, ?, ?, ?, ?, ?)",
                 (key, n, *(before[speaker] for speaker in SPOKEN), packed(json)),
             )
-            before.update(turn.speaker.value for turn in part)
+            if len(call.turns) > PART:
+                before.update(turn.speaker.value for turn in part)
 
     def _keep_actions(self, key: int, call: Call) -> None:
         if call.actions:

@@ -9,9 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from pydantic import TypeAdapter
-
-from call_logs.model import Call, Turn
+from call_logs.model import TURNS, Call, Turn
 from call_logs.store.ranking import Weighted, turn_score
 from call_logs.store.words import TURN
 
@@ -19,7 +17,6 @@ PART = 512
 """Turns in a part; all but the last are full. Digests depend on it."""
 
 _TURN = TURN.encode()
-_TURNS = TypeAdapter(tuple[Turn, ...])
 _DIGEST_BYTES = 16
 
 
@@ -40,12 +37,12 @@ def parts_of(turns: Sequence[Turn]) -> Iterator[Sequence[Turn]]:
 
 def turns_json(part: Sequence[Turn]) -> bytes:
     """A part's turns as canonical JSON."""
-    return _TURNS.dump_json(tuple(part), exclude_defaults=True)
+    return TURNS.dump_json(tuple(part), exclude_defaults=True)
 
 
 def turns_of(json: bytes) -> tuple[Turn, ...]:
     """A part's turns from their JSON."""
-    return _TURNS.validate_json(json)
+    return TURNS.validate_json(json)
 
 
 def packed(json: bytes) -> bytes:

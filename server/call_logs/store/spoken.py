@@ -37,7 +37,7 @@ _MOST_JOINED = 48
 _MOST_SKIPPED = 3
 _THOUSANDS, _DECIMALS, _TENS_LENGTH = 3, 2, 2
 
-_ATOM = re.compile("[a-z0-9]+")
+_ATOM = re.compile("([a-z0-9]+)")
 _GAP = re.compile(r"[\s().,;+#*_\u2026\u2010-\u2015-]{0,6}")
 _CODE = re.compile("([a-z]{1,4})([0-9]{4,15})")
 _IN_TURNS = re.compile("[0-9][a-z]")
@@ -142,10 +142,13 @@ def spans(folded: str) -> Iterator[Span]:
     """Addresses, numbers, codes and spelled names; they may overlap."""
     atoms: list[_Atom] = []
     end = 0
-    for found in _ATOM.finditer(folded):
-        atoms.append(_Atom(found.group(), found.start(), found.end(), folded[end : found.start()]))
-        end = found.end()
-    if "@" in folded or any(atom.text in _STRONG or atom.gap == "." for atom in atoms):
+    pieces = _ATOM.split(folded)
+    gaps, texts = pieces[:-1:2], pieces[1::2]
+    for gap, text in zip(gaps, texts, strict=True):
+        start = end + len(gap)
+        end = start + len(text)
+        atoms.append(_Atom(text, start, end, gap))
+    if "@" in folded or "." in gaps or not _STRONG.isdisjoint(texts):
         yield from _addresses(_labels(atoms))
     for run in _runs(atoms):
         if len(run) == 1 and (run[0].said == run[0].value or len(run[0].value) < _FEWEST_SPELLED):
