@@ -10,7 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,18 @@ from call_logs.model import Action, ActionKind, Call, Speaker, Status, Turn
 from call_logs.providers import Account, Page, Provider, Settings
 from call_logs.providers.highlevel import HighLevel, HighLevelSettings
 from call_logs.sandbox import App, Message, Receive, Send, highlevel, serving
-from call_logs.store import Filter, Marks, Tombstone
+from call_logs.store import Filter, Marks, Tombstone, Unreadable
 from call_logs.store.query import parse
 from call_logs.store.sqlite import SQLiteStore
-from call_logs.sync import FAILURES_BEFORE_REST, PARKED_SECONDS, REST_SECONDS, Sync, prepared
+from call_logs.sync import (
+    CALLS_TOGETHER,
+    FAILURES_BEFORE_REST,
+    PAGES_AHEAD,
+    PARKED_SECONDS,
+    REST_SECONDS,
+    Sync,
+    prepared,
+)
 from call_logs.text import Masking
 from tape import Held
 
@@ -435,18 +443,19 @@ async def test_an_unreadable_record_does_not_spoil_its_page(vendor: Vendor, stor
 
 
 async def cut_off_after(vendor: Vendor, store: SQLiteStore, pages: int) -> None:
-    """Leaves the scope in the middle of the first pass, when that many pages are in the store."""
+    """Leaves the scope in the middle of the first pass, when that many pages are in the store; no other was given."""
+    vendor.fails = lambda path, query: 503 if path == LIST and int(query["page"]) > pages else None
     async with running(syncing(store, vendor.account())) as sync:
         sync.start("acme")
-        await until(lambda: len(vendor.asked) > pages)
+        await until(lambda: len(kept(store)) == PAGE * pages)
+    vendor.fails = lambda _path, _query: None
 
 
 @pytest.mark.parametrize("pages", [1, 2, 4])
 async def test_a_pass_that_was_cut_off_goes_on_where_it_stopped(store: SQLiteStore, pages: int) -> None:
     with Vendor(logs(*range(330))).serving() as vendor:
         await cut_off_after(vendor, store, pages)
-        held = len(kept(store))
-        assert PAGE * (pages - 1) <= held < 330
+        assert len(kept(store)) == PAGE * pages
         resume = store.marks("acme").resume
         assert resume is not None
         vendor.asked.clear()
@@ -554,6 +563,7 @@ class Unordered(Provider[Settings]):
         super().__init__("acme", Settings())
         self.pages: list[Page] = []
         self.fails_after: int | None = None
+        self.given = 0
         self.asked: list[tuple[datetime, datetime | None, str | None]] = []
 
     def connection(self) -> Any:
@@ -566,6 +576,7 @@ class Unordered(Provider[Settings]):
         self, since: datetime, until: datetime | None = None, resume: str | None = None
     ) -> AsyncGenerator[Page]:
         self.asked.append((since, until, resume))
+        self.given = 0
         begin = int(resume) if resume else 0
         for number, page in enumerate(self.pages[begin:], begin):
             if number == self.fails_after:
@@ -573,7 +584,8 @@ class Unordered(Provider[Settings]):
             fitting = tuple(
                 call for call in page.calls if since <= call.started_at and (until is None or call.started_at < until)
             )
-            yield Page(fitting, page.reached, page.resume)
+            self.given += 1
+            yield replace(page, calls=fitting)
             if page.reached is not None and page.reached <= since:
                 return
 
@@ -687,6 +699,140 @@ async def test_a_store_that_fails_within_a_pass_fails_the_pass_and_not_the_serve
         monkeypatch.setattr(store, "note", note)
         assert (await sync.finish("acme")).state == "ok"
     assert Counter(kept(store)) == expected(vendor.rows)
+
+
+# Pages read ahead
+
+
+class Saves:
+    """Looks on: the calls and the marks of every page that is saved; fails from the given one on."""
+
+    def __init__(self, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, fails_after: int = 1_000) -> None:
+        self.saved: list[tuple[list[str], Marks | None]] = []
+        self.hold = threading.Event()
+        save = store.save_page
+
+        def looked_at(account: str, calls: Sequence[Call], marks: Marks | None = None, *rest: Any, **more: Any) -> Any:
+            assert self.hold.wait(20)
+            if len(self.saved) >= fails_after:
+                raise StoreError("The disk is full.")
+            self.saved.append(([call.vendor_call_id for call in calls], marks))
+            return save(account, calls, marks, *rest, **more)
+
+        monkeypatch.setattr(store, "save_page", looked_at)
+
+
+async def test_pages_that_wait_are_saved_together_with_the_marks_of_the_last(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saves = Saves(store, monkeypatch)
+    with Vendor(logs(*range(800))).serving() as vendor:
+        async with running(syncing(store, vendor.account())) as sync:
+            sync.start("acme")
+            await until(lambda: len(vendor.pages) >= PAGES_AHEAD + 1)
+            saves.hold.set()
+            await until(lambda: sync.health("acme").state == "ok")
+        assert Counter(kept(store)) == expected(vendor.rows)
+        sizes = [len(calls) for calls, _ in saves.saved]
+        assert sizes[0] == PAGE
+        assert PAGE * PAGES_AHEAD <= sizes[1] <= CALLS_TOGETHER
+        began = {row["id"]: datetime.fromisoformat(row["createdAt"]) for row in vendor.rows}
+        for calls, marks in saves.saved[:2]:
+            assert marks is not None
+            assert marks.low is not None
+            last = min(began[one] for one in calls)
+            assert timedelta(0) <= marks.low - last < timedelta(seconds=1), (
+                "nothing is promised that is not saved with it"
+            )
+
+
+async def test_what_was_read_before_a_failure_is_saved_before_it_is_told(
+    unordered: tuple[Unordered, Account], store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, account = unordered
+    provider.pages = [Page((plain(n, timedelta(days=n)),), NOW - timedelta(days=n), str(n + 1)) for n in range(9)]
+    provider.fails_after = 4
+    saves = Saves(store, monkeypatch)
+    async with running(syncing(store, account)) as sync:
+        sync.start("acme")
+        await until(lambda: provider.given == 4)
+        saves.hold.set()
+        await until(lambda: sync.health("acme").state == "failed")
+        assert sorted(kept(store)) == [f"call-{n}" for n in range(4)]
+        assert sync.health("acme").marks == Marks(NOW, NOW - timedelta(days=3), "4")
+
+
+async def test_a_page_that_cannot_be_saved_ends_the_reading_and_those_behind_it_are_not_promised(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saves = Saves(store, monkeypatch, fails_after=1)
+    saves.hold.set()
+    with Vendor(logs(*range(800))).serving() as vendor:
+        (health,) = await one_pass(store, vendor.account())
+        assert (health.state, health.problem) == ("failed", "The disk is full.")
+        assert len(kept(store)) == PAGE
+        first = saves.saved[0][1]
+        assert first is not None
+        assert (store.marks("acme").high, store.marks("acme").resume) == (first.high, first.resume)
+        assert len(vendor.pages) <= 2 * PAGES_AHEAD + 3
+
+
+async def test_a_vendor_that_is_tried_again_meanwhile_does_not_delay_a_failure_to_save(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saves = Saves(store, monkeypatch, fails_after=0)
+    with Vendor(logs(*range(200))).serving() as vendor:
+        vendor.fails = lambda path, query: 503 if path == LIST and int(query["page"]) > 1 else None
+        async with running(syncing(store, vendor.account())) as sync:
+            sync.start("acme")
+            await until(lambda: vendor.pages.count(2) == 1)
+            saves.hold.set()
+            await until(lambda: sync.health("acme").state == "failed")
+        assert vendor.pages.count(2) < 5
+
+
+DAY = timedelta(days=1)
+OF_ONE_CALL = {
+    "unreadable, then read": ((Page((), unreadable=(Unreadable("call-1", ("x",)),)), Page((plain(1, DAY),))), 0, None),
+    "read, then unreadable": ((Page((plain(1, DAY),)), Page((), unreadable=(Unreadable("call-1", ("x",)),))), 1, None),
+    "deleted, then listed": ((Page((), deleted=("call-0", "call-1")), Page((plain(1, DAY),))), 0, None),
+    "listed twice": ((Page((plain(1, DAY, summary="1"),)), Page((plain(1, 2 * DAY, summary="2"),))), 0, "2"),
+}
+
+
+async def test_no_more_is_saved_together_than_a_short_transaction_holds(
+    unordered: tuple[Unordered, Account], store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, account = unordered
+    monkeypatch.setattr(passes, "CALLS_TOGETHER", 2)
+    provider.pages = [Page((plain(n, DAY * n),)) for n in range(6)]
+    saves = Saves(store, monkeypatch)
+    async with running(syncing(store, account)) as sync:
+        sync.start("acme")
+        await until(lambda: provider.given == 6)
+        saves.hold.set()
+        await until(lambda: sync.health("acme").state == "ok")
+    assert [len(calls) for calls, _ in saves.saved if calls] == [1, 2, 2, 1]
+
+
+@pytest.mark.parametrize("case", OF_ONE_CALL)
+async def test_what_pages_say_of_the_same_call_counts_in_their_order(
+    unordered: tuple[Unordered, Account], store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    provider, account = unordered
+    said, unreadable, summary = OF_ONE_CALL[case]
+    provider.pages = [Page((plain(0, DAY),)), *said, Page((plain(2, DAY),))]
+    saves = Saves(store, monkeypatch)
+    async with running(syncing(store, account)) as sync:
+        sync.start("acme")
+        await until(lambda: provider.given == 4)
+        saves.hold.set()
+        await until(lambda: sync.health("acme").state == "ok")
+    held = store.call(["acme"], "acme/call-1")
+    assert held is not None
+    assert held.summary == summary
+    assert store.accounts(["acme"])[0].unreadable == unreadable
+    assert ("call-0" in kept(store)) is not case.startswith("deleted")
 
 
 # Refused, down
@@ -964,7 +1110,7 @@ async def test_health_tells_each_stage(vendor: Vendor, store: SQLiteStore, monke
             None,
         )
         sync.start("acme")
-        await until(lambda: count_pages(vendor) == 2)
+        await until(lambda: count_pages(vendor) >= 2 and sync.health("acme").marks.low is not None)
         health = sync.health("acme")
         assert (health.state, health.covered, health.fresh, health.problem) == ("syncing", False, False, None)
         assert health.marks.low is not None
@@ -1291,9 +1437,14 @@ async def test_what_another_process_failed_at_is_tried_by_this_one(vendor: Vendo
 
 
 async def test_a_question_during_a_long_backfill_has_the_newest_calls_read_first(
-    vendor: Vendor, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two pages, and the backfill goes on where it was; what is outdated does not count as covered."""
+    with Vendor(logs(*range(800))).serving() as vendor:
+        await asked_during_a_backfill(vendor, store, monkeypatch)
+
+
+async def asked_during_a_backfill(vendor: Vendor, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(store, monkeypatch, holds_after=1)
     ahead = timedelta(0)
     sync = syncing(store, vendor.account(), wait=0.05, now=lambda: datetime.now(UTC) + ahead)
@@ -1307,8 +1458,11 @@ async def test_a_question_during_a_long_backfill_has_the_newest_calls_read_first
         await sync.freshen(["acme"], newest)
         gate.open()
         await until(lambda: sync.health("acme").state == "ok")
-    assert vendor.pages[:3] == [1, 2, 1]  # not 3: the newest first
-    assert set(vendor.pages) >= {1, 2, 3}
+    ahead_of_it = vendor.pages[1:].index(1)
+    assert ahead_of_it <= PAGES_AHEAD + 3, (
+        "the one that was saved, the one being saved, those that wait, and one to put"
+    )
+    assert set(vendor.pages) >= set(range(1, 17))
     assert Counter(kept(store)) == expected(vendor.rows)
 
 

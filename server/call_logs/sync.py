@@ -218,9 +218,7 @@ def _may_join(one: Page, other: Page) -> bool:
     if one.unreadable or one.deleted or other.unreadable or other.deleted:
         return False
     ids = {call.vendor_call_id for call in one.calls}
-    return len(ids) + len(other.calls) <= CALLS_TOGETHER and ids.isdisjoint(
-        call.vendor_call_id for call in other.calls
-    )
+    return len(ids) + len(other.calls) <= CALLS_TOGETHER and ids.isdisjoint(call.vendor_call_id for call in other.calls)
 
 
 class Sync:
@@ -607,10 +605,11 @@ class Sync:
         """Takes pages and saves them beside what it is used around, in their order; at its end, a failure included, all
         are saved."""
         put, waiting = anyio.create_memory_object_stream[_Read](PAGES_AHEAD)
-        trouble: Exception | None = None
+        unsaved: Exception | None = None
+        unread: Exception | None = None
 
         async def keep() -> None:
-            nonlocal trouble
+            nonlocal unsaved
             try:
                 async with waiting:
                     async for read in waiting:
@@ -620,7 +619,7 @@ class Sync:
                             _saw(line)
                             line.move()
             except Exception as error:  # noqa: BLE001 - raised again below, out of the task group's wrapping
-                trouble = error
+                unsaved = error
                 tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
@@ -629,8 +628,8 @@ class Sync:
                 try:
                     yield put.send
                 except Exception as error:  # noqa: BLE001 - as above, once all is saved that was read before
-                    trouble = error
-        if trouble is not None:
+                    unread = error
+        if trouble := unsaved or unread:
             raise trouble
 
     async def _keep(self, line: _Line, page: Page, marks: Marks | None, *, listed: bool = True) -> Saved:

@@ -73,22 +73,26 @@ def _clean_tree(value: Any, levels: int) -> Any:
     if not levels:
         raise ValueError(f"nested deeper than {_DEEPEST} levels")
     if isinstance(value, dict):
-        tree: dict[Any, Any] = {}
-        for key, inner in cast("dict[Any, Any]", value).items():
-            name = key if type(key) is str and key.isascii() and key.isprintable() else _clean_name(key)
-            kind = type(inner)
-            # As above, but for most of what is met: a call a value would take twice as long.
-            if kind is str:
-                tree[name] = inner if inner.isascii() and inner.isprintable() else clean(inner)
-            elif inner is None or (kind is float and isfinite(inner)):
-                tree[name] = inner
-            else:
-                tree[name] = _clean_tree(inner, levels - 1)
-        return tree
+        return _clean_dict(cast("dict[Any, Any]", value), levels - 1)
     items: list[Any] = []
     for inner in cast("list[Any] | tuple[Any, ...]", value):
         items.append(_clean_tree(inner, levels - 1))  # noqa: PERF401 - a comprehension is one more frame a level
     return tuple(items) if isinstance(value, tuple) else items
+
+
+def _clean_dict(value: dict[Any, Any], levels: int) -> dict[Any, Any]:
+    tree: dict[Any, Any] = {}
+    for key, inner in value.items():
+        name = key if type(key) is str and key.isascii() and key.isprintable() else _clean_name(key)
+        kind = type(inner)
+        # As `_clean_tree`, but for most of what is met: a call a value would take twice as long.
+        if kind is str:
+            tree[name] = inner if inner.isascii() and inner.isprintable() else clean(inner)
+        elif inner is None or (kind is float and isfinite(inner)):
+            tree[name] = inner
+        else:
+            tree[name] = _clean_tree(inner, levels)
+    return tree
 
 
 def _clean_name(key: Any) -> Any:
