@@ -82,7 +82,8 @@ _CASELESS = {0x131: "i", 0x17F: "s", 0x307: ""}
 _PARTED = {code: " " for code in range(128) if not chr(code).isalpha()}
 _PARTED_TEXTS = {code: " " for code in _PARTED if code}
 _FIGURES_OF_TEXTS = {code: None for code in range(1, 128) if not chr(code).isdecimal()}
-_ACCENTS = str.maketrans("\u00e1\u00e9\u00ed\u00f3\u00fa\u00fc", "aeiouu")
+_PLAIN = dict(zip("\u00e1\u00e9\u00ed\u00f3\u00fa\u00fc", "aeiouu", strict=True))
+_ACCENTS = str.maketrans(_PLAIN)
 _MASKED = re.compile(r"\[card ending \d{4}\]")
 # What has many digits and is no number that anybody reads out.
 _NO_NUMBER = re.compile(
@@ -314,7 +315,9 @@ def _meaning(lowered: str) -> list[str]:
     """The words that mean digits."""
     if lowered.isascii():
         return _those_meaning(lowered.translate(_PARTED).split())  # as below, in half the time
-    return _those_meaning(_WORD.findall(lowered.translate(_ACCENTS)))
+    for accented, plain in _PLAIN.items():
+        lowered = lowered.replace(accented, plain)  # six of these take less than `translate`
+    return _those_meaning(_WORD.findall(lowered))
 
 
 def _those_meaning(words: list[str]) -> list[str]:

@@ -40,6 +40,7 @@ def e164(raw: str | None, region: str | None = None) -> str | None:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
+@lru_cache(maxsize=8192)
 def digits(raw: str) -> str:
     """The digits of a number as stored, without plus; of a SIP URI those of its user, if that is a number; else ""."""
     return _ascii_digits(_dialled(raw))

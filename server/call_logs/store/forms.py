@@ -161,8 +161,9 @@ def may_vary(token: str) -> bool:
 def stem(language: str, token: str) -> str:
     """The token's stem in this language, shared by the forms of one word and, where it matters, by nothing else."""
     same, apart = _families()[language]
-    for pattern, usual in _BRITISH if language == "en" else ():
-        token = pattern.sub(usual, token)
+    if language == "en" and ("is" in token or "our" in token or "ification" in token):
+        for pattern, usual in _BRITISH:
+            token = pattern.sub(usual, token)
     if token in apart:
         return apart[token]
     token = same.get(token, token)

@@ -151,7 +151,9 @@ def spans(folded: str) -> Iterator[Span]:
     if "@" in folded or "." in gaps or not _STRONG.isdisjoint(texts):
         yield from _addresses(_labels(atoms))
     for run in _runs(atoms):
-        if len(run) == 1 and (run[0].said == run[0].value or len(run[0].value) < _FEWEST_SPELLED):
+        if len(run) == 1 and run[0].said == run[0].value:
+            continue
+        if sum([len(item.value) for item in run]) < _FEWEST_SPELLED:
             continue
         yield from _numbers(run)
         yield from _names(run)
