@@ -401,6 +401,60 @@ def test_pieces_of_two_speakers_are_not_one_number() -> None:
     assert after(turns) == [text for _, text in turns]
 
 
+@pytest.mark.parametrize(
+    "cue",
+    [
+        *("security code", "security number", "CVV", "cvv2", "CVC", "cvc2", "CVN", "card verification value", "c.v.v."),
+        *("three digit code", "three-digit code", "4 digit number", "3 digits on the back", "four digits at the front"),
+        *("code on the front of the card", "numbers that are on the reverse of your Visa"),
+        *(
+            "c\u00f3digo de seguridad",
+            "clave de verificaci\u00f3n",
+            "numero de seguridad",
+            "tres d\u00edgitos de atr\u00e1s",
+        ),
+        *("cuatro n\u00fameros que est\u00e1n por detr\u00e1s", "tres numeros del reverso", "3 d\u00cdGITOS DEL DORSO"),
+        *("c\u00f3digo del reverso de la tarjeta", "digits at the back of the debit card"),
+    ],
+)
+@pytest.mark.parametrize("form", [str, str.upper])
+def test_every_way_to_ask_for_a_code_is_heard_in_one_turn_and_over_two(cue: str, form: Callable[[str], str]) -> None:
+    asked = form(cue)
+    assert after([(A, f"And the {asked}?"), (C, "It is nine four two.")])[1] == "It is [security code]."
+    assert after([(C, f"the {asked} is 942.")]) == [f"the {asked} is [security code]."]
+
+
+@pytest.mark.parametrize(
+    "cue",
+    [
+        *("expires", "EXPIRED", "expiry", "expiration", "exp", "valid thru", "valid until", "good through", "vence"),
+        *("expiraci\u00f3n", "vencimiento", "caduca", "caducidad"),
+    ],
+)
+@pytest.mark.parametrize(
+    "talk",
+    [
+        *(
+            "card",
+            "Cards",
+            "tarjeta",
+            "VISA",
+            "mastercard",
+            "Amex",
+            "american express",
+            "credit",
+            "DEBIT",
+            "cr\u00e9dito",
+        ),
+        "credito",
+    ],
+)
+def test_every_way_to_ask_for_an_expiry_date_is_heard_where_cards_are_spoken_of(cue: str, talk: str) -> None:
+    turns: Turns = [(A, f"With {talk}?"), (C, "Yes."), (A, f"And it {cue}?"), (C, "zero three twenty nine")]
+    assert after(turns)[-1] == "[expiry]"
+    assert after(turns[2:])[-1] == "zero three twenty nine"
+
+
 def test_what_the_agent_reads_back_is_masked() -> None:
     turns: Turns = [
         (C, "4539 5787 6362 1486"),

@@ -78,7 +78,6 @@ _GAP = re.compile(r"[\s,.;\u2026\u00b7\u2010-\u2015-]{0,8}")
 _TENS_GAP = re.compile(r"[\s\u2010-\u2015-]+(?:y\s+)?", re.IGNORECASE)
 _NEAR_GAP = re.compile(r"[\s\u2010-\u2015-]{0,3}")
 _GLUE = re.compile(r"[A-Za-z_]")
-_CASELESS = {0x131: "i", 0x17F: "s", 0x307: ""}
 _PARTED = {code: " " for code in range(128) if not chr(code).isalpha()}
 _PARTED_TEXTS = {code: " " for code in _PARTED if code}
 _FIGURES_OF_TEXTS = {code: None for code in range(1, 128) if not chr(code).isdecimal()}
@@ -139,23 +138,13 @@ _UNIT = re.compile(
     re.IGNORECASE,
 )
 
-_CUE_STEMS = (
-    *(
-        "security",
-        "seguridad",
-        "cvv",
-        "cvc",
-        "cvn",
-        "c.v.",
-        "verif",
-        "back",
-        "reverso",
-        "dorso",
-        "atr\u00e1s",
-        "detr\u00e1s",
-    ),
-    *("atras", "detras", "-digit", "exp", "valid", "good th", "venc", "caduc"),
-)
+# What the cues below cannot be without, in lower case, and talk of cards neither: a quick look that spares most turns the
+# closer one.
+_CODE_STEMS = ("securit", "segurid", "cv", "c.v", "verif", "digit", "d\u00edgit", "back", "front", "revers", "dorso")
+_CODE_STEMS += ("atr", "detr")
+_EXPIRY_STEMS = ("exp", "valid", "good th", "venc", "caduc")
+_CUE_STEMS = _CODE_STEMS + _EXPIRY_STEMS
+_TALK_STEMS = ("card", "tarjeta", "visa", "amex", "american", "cv", "credit", "debit", "cr\u00e9dito")
 _CODE_CUE = re.compile(
     r"(?<!\[)\b(?:security (?:code|number)|cvv2?|cvc2?|cvn|card verification (?:code|number|value)|c\.v\.[vc]\.?"
     r"|(?:three|four|[34])[ -]digits? (?:code|number|(?:that (?:is|are) )?(?:on|at) the (?:back|front|reverse))"
@@ -186,11 +175,6 @@ _CARD_TALK = re.compile(
     r"\b(?:card|cards|tarjeta|visa|master ?card|amex|american express|cvv|cvc|credit|debit|cr[e\u00e9]dito)\b",
     re.IGNORECASE,
 )
-# What a cue cannot be without, and talk of cards neither: a quick look that spares most turns the closer one.
-_CODE_STEMS = ("securit", "segurid", "cv", "c.v", "verif", "digit", "d\u00edgit", "back", "front", "revers", "dorso")
-_CODE_STEMS += ("atr", "detr")
-_EXPIRY_STEMS = ("exp", "valid", "good", "venc", "caduc")
-_TALK_STEMS = ("card", "tarjeta", "visa", "amex", "american", "cv", "credit", "debit", "cr\u00e9dito")
 _HIDDEN_PIECE = "[card]"
 _HIDDEN_CODE = "[security code]"
 _HIDDEN_EXPIRY = "[expiry]"
@@ -325,15 +309,9 @@ def _those_meaning(words: list[str]) -> list[str]:
 
 
 def _with(stems: Sequence[str], whole: str, texts: Sequence[str]) -> set[int]:
-    """Which of the texts hold one of the stems; `whole` are all of them, both as `_as_compared` gives them."""
+    """Which of the texts hold one of the stems; `whole` are all of them, both in lower case."""
     held = [stem for stem in stems if stem in whole]
     return {n for stem in held for n, text in enumerate(texts) if stem in text}
-
-
-def _as_compared(text: str) -> str:
-    """In lower case as patterns see it: they take a dotted or a dotless i for an i, and a long s for an s."""
-    lowered = text.lower()
-    return lowered if lowered.isascii() else lowered.translate(_CASELESS)
 
 
 def _replaced(text: str, spans: list[_Span]) -> str:
@@ -702,10 +680,8 @@ def _without_answers(said: Sequence[Said], texts: list[str], numbers: Sequence[i
     Gives the turns of the codes, and their digits.
     """
     codes: list[tuple[int, str]] = []
-    whole = _as_compared("\0".join(texts))
-    lowered = whole.split("\0")
-    if len(lowered) != len(texts):
-        lowered = [_as_compared(text) for text in texts]
+    lowered = [text.lower() for text in texts]
+    whole = "\0".join(lowered)
     talk = [n for n in _with(_TALK_STEMS, whole, lowered) if _CARD_TALK.search(texts[n])]
     expiring, coded = _with(_EXPIRY_STEMS, whole, lowered), _with(_CODE_STEMS, whole, lowered)
     before = tuple(texts)
