@@ -413,7 +413,8 @@ def test_pieces_of_two_speakers_are_not_one_number() -> None:
             "numero de seguridad",
             "tres d\u00edgitos de atr\u00e1s",
         ),
-        *("cuatro n\u00fameros que est\u00e1n por detr\u00e1s", "tres numeros del reverso", "3 d\u00cdGITOS DEL DORSO"),
+        *("cuatro n\u00fameros que est\u00e1n por detr\u00e1s", "tres numeros del reverso", "3 n\u00daMEROS DEL DORSO"),
+        *("tres n\u00fameros de atr\u00e1s", "cuatro numeros que estan atras", "4 numeros por detras"),
         *("c\u00f3digo del reverso de la tarjeta", "digits at the back of the debit card"),
     ],
 )

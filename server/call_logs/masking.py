@@ -140,8 +140,7 @@ _UNIT = re.compile(
 
 # What the cues below cannot be without, in lower case, and talk of cards neither: a quick look that spares most turns the
 # closer one.
-_CODE_STEMS = ("securit", "segurid", "cv", "c.v", "verif", "digit", "d\u00edgit", "back", "front", "revers", "dorso")
-_CODE_STEMS += ("atr", "detr")
+_CODE_STEMS = ("securit", "segurid", "cv", "c.v", "verif", "digit", "back", "front", "revers", "dorso", "atr", "detr")
 _EXPIRY_STEMS = ("exp", "valid", "good th", "venc", "caduc")
 _CUE_STEMS = _CODE_STEMS + _EXPIRY_STEMS
 _TALK_STEMS = ("card", "tarjeta", "visa", "amex", "american", "cv", "credit", "debit", "cr\u00e9dito")
