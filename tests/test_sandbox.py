@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -343,6 +343,28 @@ def test_filters_and_sorting_work(api: HighLevel, rows: dict[str, dict[str, Any]
     assert 0 < len(within) < 120
     assert all(start <= epoch_ms(datetime.fromisoformat(row["createdAt"])) <= end for row in within)
     assert len(api.get(AGENTS, query="front").json()["agents"]) == 1
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_rows_that_cannot_change_are_chosen_from_once(kind: Callable[[list[Any]], Sequence[Any]]) -> None:
+    """And those of a test, which may, anew for every page."""
+    looked = 0
+
+    class Row(dict[str, Any]):
+        def get(self, name: str, default: Any = None) -> Any:
+            nonlocal looked
+            looked += name == "contactId"
+            return super().get(name, default)
+
+    rows = [Row(highlevel.call_log(call)) for call in business.calls(NOW)]
+    app = highlevel.application(kind(rows), [], token="t", location_id="l")
+    headers = {"Authorization": "Bearer t", "Version": "v3"}
+    asked = {"locationId": "l", "pageSize": 50, "contactId": rows[0]["contactId"]}
+    with serving(app) as origin, httpx.Client(base_url=origin, headers=headers, trust_env=False) as client:
+        answers = [client.get(LIST, params={**asked, "page": 1}).json()["callLogs"] for _ in range(3)]
+        assert answers[0] == answers[1] == answers[2] != []
+        assert looked == (120 if kind is tuple else 360)
+        assert client.get(LIST, params={**asked, "contactId": "nobody"}).json()["callLogs"] == []
 
 
 def test_dates_can_be_ignored_as_reported() -> None:
