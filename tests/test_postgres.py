@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -288,12 +288,12 @@ def test_a_bag_says_when_it_does_not_hold_all(store: PostgresStore, url: str) ->
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Turns this program into one with a later tokeniser, or back (1)."""
 
-    def other_tokens(text: str) -> list[str]:
-        return text.replace("refund", "reimbursement").split()
+    def other_tokens(texts: Sequence[str]) -> list[list[str]]:
+        return [text.replace("refund", "reimbursement").split() for text in texts]
 
     def become(version: int) -> None:
         monkeypatch.setattr(index, "TOKENISER_VERSION", words.TOKENISER_VERSION - 1 + version)
-        monkeypatch.setattr(index, "tokens", other_tokens if version > 1 else words.tokens)
+        monkeypatch.setattr(index, "tokens_of", other_tokens if version > 1 else words.tokens_of)
 
     return become
 

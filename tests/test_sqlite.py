@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -348,8 +348,8 @@ def test_a_database_server_is_refused_by_name_and_makes_no_file(
 # An index of a later tokeniser
 
 
-def other_tokens(text: str) -> list[str]:
-    return text.replace("refund", "reimbursement").split()
+def other_tokens(texts: Sequence[str]) -> list[list[str]]:
+    return [text.replace("refund", "reimbursement").split() for text in texts]
 
 
 @pytest.fixture
@@ -358,7 +358,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     def become(by: int) -> None:
         monkeypatch.setattr(index, "TOKENISER_VERSION", words.TOKENISER_VERSION + by)
-        monkeypatch.setattr(index, "tokens", other_tokens if by else words.tokens)
+        monkeypatch.setattr(index, "tokens_of", other_tokens if by else words.tokens_of)
 
     return become
 

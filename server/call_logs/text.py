@@ -84,7 +84,7 @@ def _clean_dict(value: dict[Any, Any], levels: int) -> dict[Any, Any]:
     tree: dict[Any, Any] = {}
     for key, inner in value.items():
         name = key if type(key) is str and key.isascii() and key.isprintable() else _clean_name(key)
-        kind = type(inner)
+        kind = cast("type[Any]", type(inner))
         # As `_clean_tree`, but for most of what is met: a call a value would take twice as long.
         if kind is str:
             tree[name] = inner if inner.isascii() and inner.isprintable() else clean(inner)
