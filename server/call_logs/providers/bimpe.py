@@ -17,7 +17,7 @@ import anyio
 from pydantic import AwareDatetime, Field, StringConstraints, ValidationError
 
 from call_logs.errors import AuthFailed, ProviderError, Rejected, UnexpectedPayload
-from call_logs.model import Call, Direction, Speaker, Status, Turn
+from call_logs.model import TURNS, Call, Direction, Speaker, Status, Turn
 from call_logs.phones import e164
 from call_logs.providers import (
     FEATURES,
@@ -487,14 +487,16 @@ def _turns(log: _Log) -> tuple[Turn, ...]:
     if all(message.created_at for message in said):
         said.sort(key=lambda message: message.created_at or log.created_on)
     began = log.answered_at or log.started_at or log.created_on
-    return tuple(
-        Turn(
-            n=n,
-            speaker=SPEAKERS.get(message.role or "", Speaker.UNKNOWN),
-            text=(message.text or "").strip(),
-            offset_seconds=_seconds(began, message.created_at),
-        )
-        for n, message in enumerate(said, 1)
+    return TURNS.validate_python(
+        [
+            {
+                "n": n,
+                "speaker": SPEAKERS.get(message.role or "", Speaker.UNKNOWN),
+                "text": (message.text or "").strip(),
+                "offset_seconds": _seconds(began, message.created_at),
+            }
+            for n, message in enumerate(said, 1)
+        ]
     )
 
 

@@ -19,7 +19,7 @@ import anyio
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from call_logs.errors import AuthFailed, Rejected, UnexpectedPayload
-from call_logs.model import Action, ActionKind, Call, Direction, Scalar, Seconds, Speaker, Status, Turn
+from call_logs.model import TURNS, Action, ActionKind, Call, Direction, Scalar, Seconds, Speaker, Status, Turn
 from call_logs.phones import e164
 from call_logs.providers import (
     FEATURES,
@@ -574,9 +574,8 @@ def _said_and_done(log: _Log) -> tuple[tuple[Turn, ...], tuple[Action, ...], str
     """The turns, what the system entries among them say was executed, and why the call ended."""
     entries = _entries(log.transcript_json or ())
     said = entries or _lines(log.transcript_text or "")
-    turns = tuple(
-        Turn(n=n, speaker=one.speaker, text=one.text, offset_seconds=one.offset_seconds, parsed=not entries)
-        for n, one in enumerate(said, 1)
+    turns = TURNS.validate_python(
+        [{"n": n, **one._asdict(), "parsed": not entries} for n, one in enumerate(said, 1)],
     )
     actions: list[Action] = []
     end_reason: str | None = None

@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from call_logs.errors import AuthFailed, Rejected, Unavailable, UnexpectedPayload
-from call_logs.model import Call, Direction, Speaker, Status, Turn
+from call_logs.model import TURNS, Call, Direction, Speaker, Status, Turn
 from call_logs.phones import e164
 from call_logs.providers import (
     FEATURES,
@@ -551,14 +551,16 @@ def _turns(log: _Log) -> tuple[Turn, ...]:
     """What was said. Offsets count from the answer; what began before it (a tone, a greeting cut short) began at 0."""
     answered = log.answered_at or log.started_at
     spoken = [turn for turn in log.transcripts or () if turn is not None and turn.text.strip()]
-    return tuple(
-        Turn(
-            n=n,
-            speaker=SPEAKERS.get(_word(turn.speaker), Speaker.UNKNOWN),
-            text=turn.text.strip(),
-            offset_seconds=None
-            if turn.timestamp is None
-            else _seconds(max(0.0, (turn.timestamp - answered).total_seconds())),
-        )
-        for n, turn in enumerate(spoken, 1)
+    return TURNS.validate_python(
+        [
+            {
+                "n": n,
+                "speaker": SPEAKERS.get(_word(turn.speaker), Speaker.UNKNOWN),
+                "text": turn.text.strip(),
+                "offset_seconds": None
+                if turn.timestamp is None
+                else _seconds(max(0.0, (turn.timestamp - answered).total_seconds())),
+            }
+            for n, turn in enumerate(spoken, 1)
+        ]
     )
