@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import ToolAnnotations
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field, ValidationError
 
 from call_logs.errors import CallLogsError
@@ -23,7 +23,7 @@ from call_logs.principals import Scope, asking
 from call_logs.providers import NO_ACCOUNT
 from call_logs.store import Store
 from call_logs.sync import Sync
-from call_logs.text import clean
+from call_logs.text import clean, clean_tree
 from call_logs.views import VIEWS, address
 
 
@@ -97,7 +97,7 @@ class StrictTool(Tool):
         if unknown:
             raise ToolError(f"{self.name} has no argument {_named(unknown[0])}. It takes: {', '.join(known)}.")
         try:
-            return await super().run(arguments, context, convert_result)
+            return sendable(await super().run(arguments, context, convert_result))
         except ToolError as error:
             cause = error.__cause__
             if isinstance(cause, CallLogsError):
@@ -116,6 +116,17 @@ class StrictTool(Tool):
         words = ", ".join(str(word) for word in form.get("items", form).get("enum", ()))
         wanted = f"one of {words}" if words and issue["type"] in _NOT_IN_ENUM else issue["msg"]
         return f"The argument {name} of {self.name} does not fit: {wanted}."
+
+
+def sendable(result: Any) -> Any:
+    """The result, clean. A lone surrogate in it would else fail in the SDK's dump, and the call would have no answer."""
+    if not isinstance(result, CallToolResult):
+        return result
+    content = [
+        block.model_copy(update={"text": clean(block.text)}) if isinstance(block, TextContent) else block
+        for block in result.content
+    ]
+    return result.model_copy(update={"content": content, "structured_content": clean_tree(result.structured_content)})
 
 
 def strict(
