@@ -340,6 +340,7 @@ def newest_hits(
 
 def most_relevant(
     db: sqlite3.Connection,
+    totals: Totals,
     query: Query,
     matching: Matching,
     total: int,
@@ -349,7 +350,7 @@ def most_relevant(
 ) -> SearchPage:
     keys = matching.newest(db, known, RANKED)
     texts = texts_of(db, keys, matching.columns)
-    weights = after.weights if after else tuple(weights_of(db, query.terms, matching.accounts))
+    weights = after.weights if after else tuple(weights_of(db, totals, query.terms, matching.accounts))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
     order = ranked(
         [(key, text_of(columns)) for key, columns in texts.items()],
@@ -386,7 +387,9 @@ def saying(db: sqlite3.Connection, phrase: bytes, columns: Sequence[str], keys: 
     return {key for (key,) in found}.intersection(keys)
 
 
-def weights_of(db: sqlite3.Connection, terms: Sequence[Term], accounts: Sequence[str]) -> Iterator[float]:
+def weights_of(
+    db: sqlite3.Connection, totals: Totals, terms: Sequence[Term], accounts: Sequence[str]
+) -> Iterator[float]:
     """How telling each term is in these accounts: what others say must not show in an order either."""
     if len(terms) == 1:
         yield 1.0
@@ -404,17 +407,18 @@ def weights_of(db: sqlite3.Connection, terms: Sequence[Term], accounts: Sequence
     oldest = db.execute(walk, values).fetchone()
     lowest, sampled = (oldest[0], SAMPLED) if oldest else (0, calls)
     for term in terms:
-        said, size = _said_by(db, f"({fts(term)}){own}", lowest), sampled
+        said, size = _said_by(db, totals, f"({fts(term)}){own}", lowest), sampled
         if said < FEW and calls > size:
-            said, size = _said_by(db, f"({fts(term)}){own}", 0), calls
+            said, size = _said_by(db, totals, f"({fts(term)}){own}", 0), calls
         yield round(weight(said, max(size, said)), 4)
 
 
-def _said_by(db: sqlite3.Connection, match: str, lowest: int) -> int:
-    return db.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? AND rowid >= ? LIMIT ?)",
-        (match, lowest, COUNTED),
-    ).fetchone()[0]
+def _said_by(db: sqlite3.Connection, totals: Totals, match: str, lowest: int) -> int:
+    return totals.of(
+        db,
+        "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH :match AND rowid >= :lowest LIMIT :most)",
+        {"match": match, "lowest": lowest, "most": COUNTED},
+    )
 
 
 def hits_at(

@@ -624,7 +624,7 @@ class SQLiteStore(Store):
             total = matching.total(db, self._totals)
             if sort == "newest":
                 return newest_hits(db, query, matching, total, limit, known, after)
-            return most_relevant(db, query, matching, total, limit, known, after)
+            return most_relevant(db, self._totals, query, matching, total, limit, known, after)
 
     def occurrences(self, query: Query, which: Filter, *, speaker: str | None = None) -> list[Occurrence]:
         """See `Store.occurrences`."""

@@ -118,9 +118,13 @@ class StrictTool(Tool):
         return f"The argument {name} of {self.name} does not fit: {wanted}."
 
 
+class CleanResult(CallToolResult):
+    """A result whose texts have been cleaned."""
+
+
 def sendable(result: Any) -> Any:
     """The result, clean. A lone surrogate in it would else fail in the SDK's dump, and the call would have no answer."""
-    if not isinstance(result, CallToolResult):
+    if not isinstance(result, CallToolResult) or isinstance(result, CleanResult):
         return result
     content = [
         block.model_copy(update={"text": clean(block.text)}) if isinstance(block, TextContent) else block

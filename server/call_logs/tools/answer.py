@@ -22,7 +22,7 @@ from call_logs.store import Filter, Row
 from call_logs.sync import Health
 from call_logs.text import clean_tree, defang, fence, new_mark, one_line, short
 from call_logs.times import Window, show, show_seconds
-from call_logs.tools import App
+from call_logs.tools import App, CleanResult
 
 DEFAULT_CHARACTERS = 10_000
 MOST_CHARACTERS = 40_000
@@ -434,7 +434,7 @@ def answer(structured: Part, facts: Iterable[str], quotes: Iterable[str] = ()) -
     if max(len(text), len(json.dumps(body, ensure_ascii=False, separators=(",", ":")))) > MOST_CHARACTERS:
         raise BadQuery("The answer would be too long. Ask for fewer calls (limit) or turns, or a shorter window.")
     clean = clean_tree({"text": text, "body": body})
-    return CallToolResult(content=[TextContent(text=clean["text"])], structured_content=clean["body"])
+    return CleanResult(content=[TextContent(text=clean["text"])], structured_content=clean["body"])
 
 
 def channels(result: CallToolResult) -> tuple[str, dict[str, Any]]:
