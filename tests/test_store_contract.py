@@ -1121,6 +1121,16 @@ def test_a_rare_word_counts_more_than_a_frequent_one(
     assert search(store, "please OR chargeback").hits[0].row.vendor_call_id == "call-90"
 
 
+def test_a_call_whose_words_changed_is_ranked_by_the_new_ones(store: Store) -> None:
+    filler = "well so then maybe we could see about this and that"
+    store.save_page("acme", [made(1, f"refund {filler}"), made(2, f"refund refund refund {filler}")])
+    assert [hit.row.vendor_call_id for hit in search(store, "refund").hits] == ["call-2", "call-1"]
+    store.save_page("acme", [made(1, f"refund refund refund refund refund {filler}")])
+    assert [hit.row.vendor_call_id for hit in search(store, "refund").hits] == ["call-1", "call-2"]
+    store.save_page("acme", [made(3, *["refund"] * 9)])
+    assert [hit.row.vendor_call_id for hit in search(store, "refund").hits] == ["call-3", "call-1", "call-2"]
+
+
 def test_what_other_accounts_say_does_not_show_in_the_order(store: Store) -> None:
     def told() -> list[tuple[str, float]]:
         page = search(store, "refund OR kettle", Filter(("acme",)))

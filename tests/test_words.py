@@ -19,6 +19,7 @@ from call_logs.store.parts import best_in
 from call_logs.store.query import MAX_TERMS, Query, Term, parse
 from call_logs.store.ranking import RERANKED, ranked, weighted
 from call_logs.store.sqlite import SQLiteStore
+from call_logs.store.texts import LONGEST, MOST_BYTES, Texts
 from call_logs.store.words import TURN, fold, tokens, tokens_of, words
 from conftest import Asking
 
@@ -663,6 +664,40 @@ def test_of_scores_that_are_rounded_to_the_same_one_the_newest_are_the_best() ->
     for shortest in range(2_000_000, 2_000_020, 5):
         texts = [(n, b" refund %b " % (b"a" * (shortest + n))) for n in range(6)]
         assert ranked(texts, terms, wanted=2)[:2] == ranked(texts, terms)[:2]
+
+
+# Texts that are kept
+
+
+def test_a_text_is_read_once_as_long_as_nothing_changes() -> None:
+    asked: list[list[int]] = []
+
+    def read(keys: list[int]) -> dict[int, bytes]:
+        asked.append(keys)
+        return {key: b"%d of %d" % (key, len(asked)) for key in keys}
+
+    texts = Texts()
+    assert texts.of("1", [3, 2], read) == [(3, b"3 of 1"), (2, b"2 of 1")]
+    assert texts.of("1", [4, 3, 2], read) == [(4, b"4 of 2"), (3, b"3 of 1"), (2, b"2 of 1")]
+    assert texts.of("1", [2, 4], read) == [(2, b"2 of 1"), (4, b"4 of 2")]
+    assert texts.of("2", [2, 4], read) == [(2, b"2 of 3"), (4, b"4 of 3")]
+    assert asked == [[3, 2], [4], [2, 4]]
+
+
+def test_of_too_many_texts_the_newest_are_kept_and_none_that_is_very_long() -> None:
+    asked: list[int] = []
+
+    def read(keys: list[int]) -> dict[int, bytes]:
+        asked.extend(keys)
+        return {key: b"a" * (LONGEST + 1 if key == 999 else LONGEST) for key in keys}
+
+    texts = Texts()
+    most = MOST_BYTES // LONGEST
+    texts.of("1", [999, *range(most)], read)
+    texts.of("1", [most], read)
+    asked.clear()
+    texts.of("1", [999, *range(most // 2, most + 1)], read)
+    assert sorted(asked) == [most // 2, 999], "half of the room is kept free"
 
 
 def test_the_turn_that_says_the_words_together_is_the_one_to_quote() -> None:

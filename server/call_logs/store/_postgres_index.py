@@ -261,6 +261,8 @@ def build_step(db: Connection, known: Known) -> bool:
     known.begin(f"{answering} {setting['vocabulary']}")
     _index_again(db, answering, stale, known)
     ask(db, "DELETE FROM stale WHERE call = ANY(%s)", (stale,))
+    if stale:
+        ask(db, "UPDATE setting SET value = (value::bigint + 1)::text WHERE name = 'changes'")
     return bool(stale)
 
 

@@ -34,6 +34,7 @@ from call_logs.store.shared import (
     to_ms,
     window_keys,
 )
+from call_logs.store.texts import Texts
 from call_logs.store.words import TURN, fold
 
 _NO_CONVERSATION = f"status IN ({', '.join(repr(status.value) for status in sorted(UNCONNECTED))})"
@@ -429,6 +430,7 @@ def newest_hits(
 def most_relevant(
     db: Connection,
     totals: Totals,
+    texts: Texts,
     index: Index,
     query: Query,
     speaker: str | None,
@@ -442,13 +444,26 @@ def most_relevant(
     keys = newest(db, index, calls, total, RANKED, known if after else None)
     weights = after.weights if after else tuple(weights_of(db, totals, index, query.terms, accounts))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
-    columns = [speaker] if speaker else SPOKEN
-    found = texts_of(db, index, keys, columns)
-    order = ranked([(key, text_of(said)) for key, said in found.items()], terms, wanted=None if after else limit + 1)
+    order = ranked(joined_texts(db, texts, index, keys, speaker), terms, wanted=None if after else limit + 1)
     if after is not None:
         order = [place for place in order if place < (after.score, after.key)]
     hits = hits_at(db, index, terms, order[:limit], speaker)
     return SearchPage(hits, total, total <= RANKED, len(order) > limit, known, weights)
+
+
+def joined_texts(
+    db: Connection, texts: Texts, index: Index, keys: Sequence[int], speaker: str | None
+) -> list[tuple[int, bytes]]:
+    """The calls' texts, as they are ranked."""
+
+    def read(missing: Sequence[int]) -> dict[int, bytes]:
+        found = texts_of(db, index, missing, [speaker] if speaker else SPOKEN)
+        return {key: text_of(said) for key, said in found.items()}
+
+    if speaker:
+        return list(read(keys).items())
+    [(changes,)] = ask(db, "SELECT value FROM setting WHERE name = 'changes'").fetchall()
+    return texts.of((index.words, changes), keys, read)
 
 
 def texts_of(db: Connection, index: Index, keys: Sequence[int], columns: Sequence[str]) -> dict[int, list[bytes]]:

@@ -275,4 +275,6 @@ def _refresh(db: sqlite3.Connection, known: Known) -> bool:
             insert(db, "", key, columns, held[0])
             learn(db, "", said, known)
         db.execute("DELETE FROM stale WHERE call = ?", (key,))
+    if keys:
+        db.execute("UPDATE setting SET value = value + 1 WHERE name = 'changes'")
     return bool(keys)

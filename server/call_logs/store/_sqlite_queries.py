@@ -28,6 +28,7 @@ from call_logs.store.shared import (
     SPOKEN,
     row_of,
 )
+from call_logs.store.texts import Texts
 from call_logs.store.words import fold
 
 
@@ -333,14 +334,14 @@ def newest_hits(
 ) -> SearchPage:
     keys = matching.newest(db, known, limit + 1, before=after.key if after else None)
     weights = [weighted(term, 1.0) for term in query.terms]
-    places = [(0.0, key) for key in keys[:limit]]
-    hits = hits_at(db, weights, places, matching.columns, texts_of(db, keys[:limit], matching.columns))
+    hits = hits_at(db, weights, [(0.0, key) for key in keys[:limit]], matching.columns)
     return SearchPage(hits, total, ranked_all=True, more=len(keys) > limit, known=known)
 
 
 def most_relevant(
     db: sqlite3.Connection,
     totals: Totals,
+    texts: Texts,
     query: Query,
     matching: Matching,
     total: int,
@@ -349,18 +350,17 @@ def most_relevant(
     after: SearchPosition | None,
 ) -> SearchPage:
     keys = matching.newest(db, known, RANKED)
-    texts = texts_of(db, keys, matching.columns)
     weights = after.weights if after else tuple(weights_of(db, totals, query.terms, matching.accounts))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
     order = ranked(
-        [(key, text_of(columns)) for key, columns in texts.items()],
+        joined_texts(db, texts, keys, matching.columns),
         terms,
         phrased=saying(db, phrase_of(terms), matching.columns, keys),
         wanted=None if after else limit + 1,
     )
     if after is not None:
         order = [place for place in order if place < (after.score, after.key)]
-    hits = hits_at(db, terms, order[:limit], matching.columns, texts)
+    hits = hits_at(db, terms, order[:limit], matching.columns)
     return SearchPage(hits, total, total <= RANKED, len(order) > limit, known, weights)
 
 
@@ -372,6 +372,20 @@ def texts_of(db: sqlite3.Connection, keys: Sequence[int], columns: Sequence[str]
         (json.dumps(keys),),
     )
     return {row[0]: row[1:] for row in found}
+
+
+def joined_texts(
+    db: sqlite3.Connection, texts: Texts, keys: Sequence[int], columns: Sequence[str]
+) -> list[tuple[int, bytes]]:
+    """The calls' texts, as they are ranked."""
+
+    def read(missing: Sequence[int]) -> dict[int, bytes]:
+        return {key: text_of(said) for key, said in texts_of(db, missing, columns).items()}
+
+    if len(columns) < len(SPOKEN):
+        return list(read(keys).items())
+    (changes,) = db.execute("SELECT value FROM setting WHERE name = 'changes'").fetchone()
+    return texts.of(changes, keys, read)
 
 
 def saying(db: sqlite3.Connection, phrase: bytes, columns: Sequence[str], keys: Sequence[int]) -> set[int]:
@@ -426,9 +440,9 @@ def hits_at(
     terms: Sequence[Weighted],
     places: Sequence[tuple[float, int]],
     columns: Sequence[str],
-    texts: Mapping[int, Sequence[bytes]],
 ) -> list[Hit]:
     keys = [key for _, key in places]
+    texts = texts_of(db, keys, columns)
     found = db.execute(f"SELECT {ROW} FROM {FROM} WHERE call.id IN ({places_for(keys)})", keys)
     rows = {row[0]: row_of(row) for row in found}
     return [hit_at(db, terms, score, rows[key], dict(zip(columns, texts[key], strict=True))) for score, key in places]

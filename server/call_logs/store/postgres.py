@@ -83,6 +83,7 @@ from call_logs.store.shared import (
     to_ms,
     to_ms_after,
 )
+from call_logs.store.texts import Texts
 from call_logs.store.words import TOKENISER_VERSION
 
 _ACCOUNT = (
@@ -106,6 +107,7 @@ class PostgresStore(Store):
         self._led: set[str] = set()
         self._known = Known()
         self._totals = Totals()
+        self._texts = Texts()
         self._written = 0
         self._closed = False
         try:
@@ -510,7 +512,7 @@ class PostgresStore(Store):
             if sort == "newest":
                 return newest_hits(db, index, query, speaker, calls, total, limit, known, after)
             return most_relevant(
-                db, self._totals, index, query, speaker, which.accounts, calls, total, limit, known, after
+                db, self._totals, self._texts, index, query, speaker, which.accounts, calls, total, limit, known, after
             )
 
     def occurrences(self, query: Query, which: Filter, *, speaker: str | None = None) -> list[Occurrence]:

@@ -80,6 +80,7 @@ from call_logs.store.shared import (
     to_ms,
     to_ms_after,
 )
+from call_logs.store.texts import Texts
 from call_logs.store.words import TOKENISER_VERSION
 
 BUSY_SECONDS = 15.0
@@ -176,6 +177,7 @@ class SQLiteStore(Store):
         self._closed = False
         self._known = Known()
         self._totals = Totals()
+        self._texts = Texts()
         self._leading: dict[str, _Alone] = {}
         try:
             with _told(self._path):
@@ -624,7 +626,7 @@ class SQLiteStore(Store):
             total = matching.total(db, self._totals)
             if sort == "newest":
                 return newest_hits(db, query, matching, total, limit, known, after)
-            return most_relevant(db, self._totals, query, matching, total, limit, known, after)
+            return most_relevant(db, self._totals, self._texts, query, matching, total, limit, known, after)
 
     def occurrences(self, query: Query, which: Filter, *, speaker: str | None = None) -> list[Occurrence]:
         """See `Store.occurrences`."""
