@@ -1,0 +1,107 @@
+"""How much longer a search takes with ten times the calls: two servers, asked in turns, so that a busy machine slows both.
+
+    python benchmarks/growth.py [SMALLER LARGER] [--cache DIR] [--reuse] [--out table.md]
+
+Sizes are those of `run.py` (100k and 1M unless given), and the databases those that it fills and keeps.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+from pathlib import Path
+from typing import Any
+
+import anyio
+import platformdirs
+
+import questions
+from asking import EMPTY, SERVE, Measured, Server, halves, ms, percentile, running
+from run import ROUNDS, Setup, Table, prepared, said
+from yardsticks import Question
+
+ASKED_IN_TURNS = 2
+
+
+async def _both(servers: list[Server], empty: Server, asked: list[list[Question]], rounds: int) -> list[Measured]:
+    """The same class of question to each server, one of each after the other, the first one first every other time."""
+    found = [Measured([[] for _ in wanted]) for wanted in asked]
+    before = [server.processor_seconds() for server in servers]
+    for n in range(rounds):
+        for place in range(min(map(len, asked))):
+            for one in (range(len(servers)), range(len(servers) - 1, -1, -1))[(n + place) % ASKED_IN_TURNS]:
+                question = asked[one][place]
+                arguments: dict[str, Any] = {"query": question.query, **question.filters}
+                found[one].seconds[place].append((await servers[one].ask("search_transcripts", arguments))[0])
+                found[one].floors.append((await empty.ask("list_calls", {}))[0])
+    for measured, server, used in zip(found, servers, before, strict=True):
+        measured.seconds = [taken for taken in measured.seconds if taken]
+        measured.processor = (server.processor_seconds() - used) / max(1, len(measured.floors))
+    return found
+
+
+async def table(setups: list[Setup]) -> Table:
+    """A row for each class of question."""
+    sizes = [f"{setup.size:,} calls" for setup in setups]
+    made = Table(
+        "Growth",
+        ("`search_transcripts`, 10 hits", *(f"{size}: p50 / p95" for size in sizes), "ratio", "processor: ratio"),
+    )
+    classes = [questions.read(setup.facts["questions"]) for setup in setups]
+    floors: list[float] = []
+    async with (
+        running(EMPTY, setups[0].environment) as empty,
+        running(SERVE, setups[0].environment) as smaller,
+        running(SERVE, setups[1].environment) as larger,
+    ):
+        servers = [smaller, larger]
+        for server in (empty, *servers):
+            await server.ask("list_calls", {})
+        for name in classes[0]:
+            said(name)
+            first, second = await _both(servers, empty, [asked[name] for asked in classes], setups[0].rounds)
+            floor = statistics.median(first.floors + second.floors)
+            floors.append(floor)
+            ratios = [
+                (percentile(second.typical, share) - floor) / (percentile(first.typical, share) - floor)
+                for share in (0.5, 0.95)
+            ]
+            made.rows.append(
+                (
+                    name,
+                    halves(first.typical, floor),
+                    halves(second.typical, floor),
+                    " / ".join(f"{ratio:.2f}" for ratio in ratios),
+                    f"{second.processor / first.processor:.2f}",
+                )
+            )
+    made.notes.append(
+        f"Less the floor, an empty tool's answer between the questions: {ms(statistics.median(floors))} ms. Each question is "
+        f"asked {setups[0].rounds} times and counts with its median; the processor's ratio is of all of them, the first times "
+        "included."
+    )
+    return made
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("sizes", nargs="*", default=["100k", "1M"], help="two of run.py's sizes")
+    parser.add_argument("--cache", type=Path, default=Path(platformdirs.user_cache_dir("call-logs-benchmark")))
+    parser.add_argument("--reuse", action="store_true", help="take earlier databases, whatever has changed since")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each question is asked")
+    parser.add_argument("--out", type=Path, help="a file for the table, which is printed as well")
+    given = parser.parse_args()
+    fixed = {"store": "sqlite", "rebuild": False, "seconds": 0.0}
+    setups = [prepared(argparse.Namespace(**vars(given), **fixed, size=size)) for size in given.sizes]
+    if len(setups) != ASKED_IN_TURNS:
+        raise SystemExit("give two sizes, the smaller one first")
+    told = anyio.run(table, setups)
+    head = f"SQLite, Python {platform.python_version()}, {os.cpu_count()} cores, milliseconds."
+    print(f"{head}\n\n{told.markdown()}")
+    if given.out:
+        given.out.write_text(f"{head}\n\n{told.markdown()}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
