@@ -88,7 +88,7 @@ def test_calls_are_of_the_shapes_that_were_promised(chunks: list[corpus.Chunk]) 
 # -- the whole run ----------------------------------------------------------------------------------------------
 
 ROWS = {
-    "Reading calls in": 6,
+    "Reading calls in": 7,
     "Searching": 15,
     "Lists, counts, calls": 20,
     "Start": 2,
@@ -135,6 +135,17 @@ def test_a_run_prints_every_row_and_a_wrong_answer_ends_it(tmp_path: Path) -> No
     assert told["planted"][0]["phrase"] in again.stderr
     assert "filling" not in again.stderr, "the databases of the first run were taken"
     assert not again.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_two_sizes_are_asked_in_turns(tmp_path: Path) -> None:
+    command = [sys.executable, BENCHMARKS / "growth.py", "200", "400", "--rounds", "1", "--cache", tmp_path]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    rows = [line.strip("|").split("|") for line in ran.stdout.splitlines() if line.startswith("| ")]
+    assert [cell.strip() for cell in rows[0]][1:3] == ["200 calls: p50 / p95", "400 calls: p50 / p95"]
+    assert len(rows) == 2 + len(json.loads(next(tmp_path.glob("engines-400-*/facts.json")).read_text())["questions"])
 
 
 @pytest.mark.parametrize(
