@@ -20,7 +20,7 @@ from asking import EMPTY, SERVE, Measured, Server, halves, ms, percentile, runni
 from run import ROUNDS, Setup, Table, prepared, said
 from yardsticks import Question
 
-ASKED_IN_TURNS = 2
+SIZES = 2
 
 
 async def _both(servers: list[Server], empty: Server, asked: list[Question], rounds: int) -> list[Measured]:
@@ -29,7 +29,7 @@ async def _both(servers: list[Server], empty: Server, asked: list[Question], rou
     before = [server.processor_seconds() for server in servers]
     for n in range(rounds):
         for place, question in enumerate(asked):
-            for one in (range(len(servers)), range(len(servers) - 1, -1, -1))[(n + place) % ASKED_IN_TURNS]:
+            for one in (range(len(servers)), range(len(servers) - 1, -1, -1))[(n + place) % 2]:
                 arguments: dict[str, Any] = {"query": question.query, **question.filters}
                 taken, body = await servers[one].ask("search_transcripts", arguments)
                 found[one].seconds[place].append(taken)
@@ -104,9 +104,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a file for the table, which is printed as well")
     given = parser.parse_args()
     fixed = {"store": "sqlite", "rebuild": False, "seconds": 0.0}
-    setups = [prepared(argparse.Namespace(**vars(given), **fixed, size=size)) for size in given.sizes]
-    if len(setups) != ASKED_IN_TURNS:
+    if len(given.sizes) != SIZES:
         raise SystemExit("give two sizes, the smaller one first")
+    setups = [prepared(argparse.Namespace(**vars(given), **fixed, size=size)) for size in given.sizes]
     told = anyio.run(table, setups)
     head = f"SQLite, Python {platform.python_version()}, {os.cpu_count()} cores, milliseconds."
     print(f"{head}\n\n{told.markdown()}")
