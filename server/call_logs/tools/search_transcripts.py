@@ -332,7 +332,6 @@ class _Quotable:
 
     def __init__(self, app: App, hit: Hit, query: Query, also: Sequence[Turn]) -> None:
         row, turn = hit.row, hit.turn
-        self._turn = turn
         self._quote = Quote(turn, query)
         self._before, self._after = _Neighbour.of(hit.before), _Neighbour.of(hit.after)
         self._also = [(one, Quote(one, query)) for one in also]
