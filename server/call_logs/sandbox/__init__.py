@@ -17,6 +17,10 @@ T = TypeVar("T")
 START_SECONDS = 10.0
 STOP_SECONDS = 5.0
 
+KEEP_ALIVE_SECONDS = 75
+"""Longer than httpx keeps an idle connection (5 s, which is uvicorn's default too): on a busy machine a client would else
+send a request into a connection that is just being closed."""
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -114,6 +118,7 @@ def serving(app: App) -> Generator[str]:
             log_config=None,
             log_level="critical",
             access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=0,  # a request that never ends does not keep us
         )
         leave = asyncio.Event()
