@@ -37,6 +37,7 @@ from call_logs.store import (
 )
 from call_logs.store import sqlite as engine
 from call_logs.store.query import parse
+from call_logs.store.ranking import Counted
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.store.words import fold
 from postgresql import postgres
@@ -1129,6 +1130,24 @@ def test_a_call_whose_words_changed_is_ranked_by_the_new_ones(store: Store) -> N
     assert [hit.row.vendor_call_id for hit in search(store, "refund").hits] == ["call-1", "call-2"]
     store.save_page("acme", [made(3, *["refund"] * 9)])
     assert [hit.row.vendor_call_id for hit in search(store, "refund").hits] == ["call-3", "call-1", "call-2"]
+    store.save_page("acme", [made(1, f"refund {filler}")])
+    assert [hit.row.vendor_call_id for hit in search(store, "refund").hits] == ["call-3", "call-2", "call-1"]
+
+
+@pytest.mark.parametrize("query", ["refund", "refund OR chargeback", "refund*", '"a refund"', "refund please"])
+def test_what_one_speaker_said_is_ranked_by_that_alone(store: Store, query: str) -> None:
+    filler = "well so then maybe we could see about this and that please"
+    store.save_page(
+        "acme",
+        [
+            made(1, f"customer: a refund {filler}", *["agent: a refund please a refund"] * 5),
+            made(2, f"customer: a refund of a refund and a refund {filler}", *["agent: please we could see"] * 5),
+        ],
+    )
+    for _ in range(2):
+        for speaker, first in ((None, "call-1"), ("customer", "call-2"), ("agent", "call-1")):
+            hits = search(store, query, speaker=speaker).hits
+            assert [hit.row.vendor_call_id for hit in hits][:1] == [first], (speaker, query)
 
 
 def test_what_other_accounts_say_does_not_show_in_the_order(store: Store) -> None:
@@ -1225,15 +1244,14 @@ def test_pages_cover_every_hit_exactly_once_while_calls_are_added(store: Store, 
 def test_scores_that_differ_by_less_than_a_cursor_holds_lose_no_hit(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from call_logs.store import ranking  # noqa: PLC0415 - only this test looks inside
-
-    apart = {"1": 3e-8, "2": 1e-8, "3": 2e-8, "4": 0.0}
-
-    def scored(texts: Sequence[tuple[int, bytes]], *_: object) -> list[tuple[float, int, bytes]]:
-        return sorted(((1.0 + apart[text.decode().split()[1]], call, text) for call, text in texts), reverse=True)
-
-    monkeypatch.setattr(ranking, "_best", scored)
     store.save_page("acme", [made(n, f"{n} refund") for n in (1, 2, 3, 4)])
+    keys = [hit.row.key for hit in search(store, "refund").hits]
+    apart = dict(zip(sorted(keys), (0.0, 2e-8, 1e-8, 3e-8), strict=True))
+
+    def scored(counted: Counted, *_: object) -> list[float]:
+        return [1.0 + apart[call] for call in counted.calls]
+
+    monkeypatch.setattr("call_logs.store.ranking.bm25", scored)
     after, read = None, list[str]()
     for _ in range(4):
         got = search(store, "refund", limit=1, after=after)

@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +16,12 @@ from hypothesis import strategies as st
 from call_logs.errors import BadQuery
 from call_logs.model import Call, Speaker, Turn
 from call_logs.store import Filter
+from call_logs.store.frequencies import counted_by, frequencies_of, is_counted
+from call_logs.store.kept import LONGEST, Kept
 from call_logs.store.parts import best_in
 from call_logs.store.query import MAX_TERMS, Query, Term, parse
-from call_logs.store.ranking import RERANKED, ranked, weighted
+from call_logs.store.ranking import FORM, RERANKED, Weighted, counted_in, phrase_of, ranked, text_of, weighted
 from call_logs.store.sqlite import SQLiteStore
-from call_logs.store.texts import LONGEST, MOST_BYTES, Texts
 from call_logs.store.words import TURN, fold, tokens, tokens_of, words
 from conftest import Asking
 
@@ -578,11 +580,23 @@ def test_no_query_reaches_the_filter_words(store: SQLiteStore) -> None:
 # Ranking
 
 
+def order(terms: Sequence[Weighted], *texts: str, by_texts: bool = False) -> list[tuple[float, int]]:
+    """(score, number) of these calls (turns parted by a bar), best first; the last one is the newest."""
+    said = [" ".join(text.replace("|", TURN).split()) for text in texts]
+    columns = [[text, "", "", ""] for text in said]
+    counts = [Counter(word for word in text.split() if word != TURN) for text in said]
+    lines = [(n, frequencies_of(columns[n], counts[n]).encode()) for n in range(len(said))]
+    whole = {n: text_of([column.encode() for column in columns[n]]) for n in range(len(said))}
+    phrase = phrase_of(terms)
+    phrased = {n for n, text in whole.items() if phrase and phrase in text}
+    told = counted_by(lines, terms) if is_counted(terms) and not by_texts else counted_in(list(whole.items()), terms)
+    return ranked(told, terms, phrased, lambda keys: {key: whole[key] for key in keys})
+
+
 def best(query: str, *texts: str, forms: tuple[str, ...] = ()) -> int:
     """Which of these calls (turns parted by a bar) comes first; the others are newer."""
     terms = [weighted(replace(term, forms=forms if n == 0 else ()), 1.0) for n, term in enumerate(parse(query).terms)]
-    calls = [(n, f" {text.replace('|', TURN)} ".encode()) for n, text in enumerate(texts)]
-    return ranked(calls, terms)[0][1]
+    return order(terms, *texts)[0][1]
 
 
 FILLER = "and then i said that we would see about it in the morning"
@@ -624,80 +638,99 @@ def test_another_form_goes_before_none() -> None:
 
 def test_alternatives_need_not_stand_together() -> None:
     terms = [weighted(term, 1.0) for term in parse("refund OR chargeback").terms]
-    calls = [(1, f" refund {FILLER} chargeback ".encode()), (2, f" refund chargeback {FILLER} ".encode())]
-    assert len({score for score, _ in ranked(calls, terms)}) == 1
+    scores = order(terms, f"refund {FILLER} chargeback", f"refund chargeback {FILLER}")
+    assert len({score for score, _ in scores}) == 1
 
 
-QUERIES = (
-    "refund",
-    "parcel refund",
-    "refund parcel kettle",
-    "refund OR chargeback",
-    "kettle refund OR chargeback",
-    "par* refund",
-    "the parcel",
-    "send kettle",
-)
+# Frequencies
 
 
-@pytest.mark.parametrize("query", QUERIES)
-@pytest.mark.parametrize("wanted", [1, 11, 51])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_the_best_are_the_same_whether_all_are_told_or_only_they(query: str, wanted: int, seed: int) -> None:
-    """With the same scores: a cursor's next page is told from all of them."""
+@pytest.mark.parametrize("query", ["refund", "refund kettle", "12", "1", "owó", "send"])
+@pytest.mark.parametrize("seed", range(20))
+def test_frequencies_tell_how_often_a_call_says_what_it_matches(query: str, seed: int) -> None:
+    """As often as counting its words does, whatever else is said in it; forms that are said once only count for one."""
     rng = Random(f"{query} {seed}")
-    spoken = ("refund", "refunds", "refunded", "refunding", "parcel", "parcels", "kettle", "send", "sent", "sense")
-    likely = (*spoken, "chargeback", *["the"] * 9, *FILLER.split(), TURN, TURN)
+    forms = {"refund": ("refunded", "refunds"), "12": ("12th",), "send": ("sent", "sends")}
+    likely = ["refund", "refunds", "refunded", "refuse", "kettle", "12", "1", "owó", "2", "the", "send", "sent"]
+    terms = [weighted(replace(term, forms=forms.get(term.tokens[0], ())), 1.0) for term in parse(query).terms]
+    said = [rng.choice(likely) for _ in range(rng.choice([0, 3, 30, 3000]))]
+    said += [rng.choice([term.needle, *term.others]).decode().strip() for term in terms]  # what is ranked matches
+    text = " ".join(said)
+    found = counted_by([(7, frequencies_of([text, "", "", ""], Counter(said)).encode())], terms)
+    assert list(found.calls) == [7]
+    assert list(found.sizes) == [len(text_of([text.encode(), b"", b"", b""]))]
+    for term, [count] in zip(terms, found.counts, strict=True):
+        number = {spelling: said.count(spelling.decode().strip()) for spelling in (term.needle, *term.others)}
+        often = {spelling: times for spelling, times in number.items() if times > 1}
+        counted = sum(times * (1 if spelling == term.needle else FORM) for spelling, times in often.items())
+        assert count == pytest.approx(counted or 1)
+
+
+def test_frequencies_tell_of_words_that_must_all_be_said() -> None:
+    def told(query: str) -> bool:
+        return is_counted([weighted(term, 1.0) for term in parse(query).terms])
+
+    assert told("refund kettle")
+    assert not told("refund OR kettle")
+    assert not told("refund par*")
+    assert not told('"refund kettle"')
+    assert not told("refund 退款"), "a word a character"
+
+
+@pytest.mark.parametrize("query", ["refund", "kettle lid", "lid refund"])
+def test_by_frequencies_and_by_texts_calls_are_ranked_alike(query: str) -> None:
+    """A question about what one speaker said is answered by the texts."""
+    rng = Random(query)
+    likely = [*FILLER.split(), "refund", "kettle", "lid", "parcel", "|"]
     texts = [
-        (n, f" refund parcel {' '.join(rng.choices(likely, k=rng.randint(1, 400)))} ".encode()) for n in range(400)
+        f"refund {' '.join(rng.choices(likely, k=rng.randint(1, 90)))} kettle and lid of parcel" for _ in range(50)
     ]
-    forms = {"refund": ("refunded", "refunding", "refunds"), "parcel": ("parcels",), "send": ("sent",)}
-    terms = [
-        weighted(replace(term, forms=forms.get(term.tokens[0], ())), rng.uniform(0.5, 5.0))
-        for term in parse(query).terms
-    ]
-    assert ranked(texts, terms, wanted=wanted)[:wanted] == ranked(texts, terms)[:wanted]
+    texts = [re.sub(r"\b(\w+)(?: \1\b)+", r"\1", text) for text in texts]  # a repeated word is one in a text
+    terms = [weighted(term, n + 1.0) for n, term in enumerate(parse(query).terms)]
+    assert order(terms, *texts) == order(terms, *texts, by_texts=True)
 
 
-def test_of_scores_that_are_rounded_to_the_same_one_the_newest_are_the_best() -> None:
-    terms = [weighted(term, 1.0) for term in parse("refund").terms]
-    for shortest in range(2_000_000, 2_000_020, 5):
-        texts = [(n, b" refund %b " % (b"a" * (shortest + n))) for n in range(6)]
-        assert ranked(texts, terms, wanted=2)[:2] == ranked(texts, terms)[:2]
+# What is kept
 
 
-# Texts that are kept
-
-
-def test_a_text_is_read_once_as_long_as_nothing_changes() -> None:
+def test_what_the_index_holds_is_read_once_as_long_as_nothing_changes() -> None:
     asked: list[list[int]] = []
 
     def read(keys: list[int]) -> dict[int, bytes]:
         asked.append(keys)
         return {key: b"%d of %d" % (key, len(asked)) for key in keys}
 
-    texts = Texts()
-    assert texts.of("1", [3, 2], read) == [(3, b"3 of 1"), (2, b"2 of 1")]
-    assert texts.of("1", [4, 3, 2], read) == [(4, b"4 of 2"), (3, b"3 of 1"), (2, b"2 of 1")]
-    assert texts.of("1", [2, 4], read) == [(2, b"2 of 1"), (4, b"4 of 2")]
-    assert texts.of("2", [2, 4], read) == [(2, b"2 of 3"), (4, b"4 of 3")]
+    kept = Kept(1000)
+    assert kept.of("1", [3, 2], read) == [(3, b"3 of 1"), (2, b"2 of 1")]
+    assert kept.of("1", [4, 3, 2], read) == [(4, b"4 of 2"), (3, b"3 of 1"), (2, b"2 of 1")]
+    assert kept.of("1", [2, 4], read) == [(2, b"2 of 1"), (4, b"4 of 2")]
+    assert kept.of("2", [2, 4], read) == [(2, b"2 of 3"), (4, b"4 of 3")]
     assert asked == [[3, 2], [4], [2, 4]]
 
 
-def test_of_too_many_texts_the_newest_are_kept_and_none_that_is_very_long() -> None:
+def test_of_too_much_what_was_used_last_is_kept_and_nothing_that_is_very_long() -> None:
     asked: list[int] = []
 
     def read(keys: list[int]) -> dict[int, bytes]:
         asked.extend(keys)
         return {key: b"a" * (LONGEST + 1 if key == 999 else LONGEST) for key in keys}
 
-    texts = Texts()
-    most = MOST_BYTES // LONGEST
-    texts.of("1", [999, *range(most)], read)
-    texts.of("1", [most], read)
+    kept = Kept(8 * LONGEST)
+    for key in range(4):
+        kept.of("1", [999, key], read)
+    assert asked == [999, 0, 999, 1, 999, 2, 999, 3]
+    for key in (4, 1, 5, 6, 7):
+        kept.of("1", [key], read)
     asked.clear()
-    texts.of("1", [999, *range(most // 2, most + 1)], read)
-    assert sorted(asked) == [most // 2, 999], "half of the room is kept free"
+    kept.of("1", [1], read)
+    assert asked == [], "it was used again when there was room for half of it only"
+    kept.of("1", [0, 2], read)
+    assert asked == [0, 2]
+    asked.clear()
+    many = list(range(100, 120))
+    for _ in range(2):
+        assert [key for key, _ in kept.of("1", many, read)] == many, "more at once than there is room for"
+    assert asked == many * 2
 
 
 def test_the_turn_that_says_the_words_together_is_the_one_to_quote() -> None:

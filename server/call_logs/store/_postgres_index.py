@@ -18,6 +18,7 @@ from call_logs.model import Speaker, Turn
 from call_logs.store._postgres_connections import Connection, ask
 from call_logs.store._postgres_schema import keep_setting, run, settings
 from call_logs.store.forms import languages, vocabulary
+from call_logs.store.frequencies import frequencies_of
 from call_logs.store.parts import turns_of, unpacked
 from call_logs.store.shared import DAY, FILTER, SPOKEN, STEP_CALLS, STEP_TURNS, Known
 from call_logs.store.words import TOKENISER_VERSION, TURN, tokens_of
@@ -40,10 +41,10 @@ _TABLES = """
     CREATE TABLE words_{version}(
         id bigint PRIMARY KEY REFERENCES call(id) ON DELETE CASCADE ON UPDATE CASCADE, seq bigint NOT NULL,
         kept smallint NOT NULL, bag tsvector NOT NULL, customer text NOT NULL, agent text NOT NULL, system text NOT NULL,
-        unknown text NOT NULL) WITH (toast_tuple_target = 128);
+        unknown text NOT NULL, frequencies text NOT NULL) WITH (toast_tuple_target = 128);
     ALTER TABLE words_{version} ALTER bag SET STORAGE EXTERNAL, ALTER bag SET STATISTICS 1000,
         ALTER customer SET STORAGE EXTERNAL, ALTER agent SET STORAGE EXTERNAL, ALTER system SET STORAGE EXTERNAL,
-        ALTER unknown SET STORAGE EXTERNAL;
+        ALTER unknown SET STORAGE EXTERNAL, ALTER frequencies SET STORAGE EXTERNAL;
     CREATE INDEX words_{version}_bag ON words_{version} USING gin(bag);
     CREATE INDEX words_{version}_kept ON words_{version}(kept) WHERE kept > 0;
     CREATE TABLE vocabulary_{version}(
@@ -165,7 +166,9 @@ def rows_of(entries: Sequence[Entry]) -> tuple[list[Columns], list[set[str]]]:
                 places.setdefault(word, []).append((place, turn.speaker))
             place += 1
         kept, bag = bag_of(places, place, entry.filters)
-        rows.append((entry.key, entry.seq, kept, bag, *(f" {TURN} ".join(turns) for turns in texts.values())))
+        columns = [f" {TURN} ".join(turns) for turns in texts.values()]
+        frequencies = frequencies_of(columns, {word: len(held) for word, held in places.items()})
+        rows.append((entry.key, entry.seq, kept, bag, *columns, frequencies))
         said.append(set(places))
     return rows, said
 

@@ -13,9 +13,11 @@ from call_logs.store._postgres_connections import Connection, ask
 from call_logs.store._postgres_index import EXACT, HUGE, HUGE_LEXEME, LONG, LONGEST_WORD, WEIGHTS
 from call_logs.store._postgres_schema import settings
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
+from call_logs.store.frequencies import counted_by, is_counted
+from call_logs.store.kept import Memory
 from call_logs.store.parts import PART, Candidate, best_in, part_at, turns_of, unpacked
 from call_logs.store.query import Query, Term
-from call_logs.store.ranking import Weighted, ranked, text_of, weight, weighted
+from call_logs.store.ranking import Counted, Weighted, counted_in, phrase_of, ranked, text_of, weight, weighted
 from call_logs.store.shared import (
     CLOSE_LENGTHS,
     COUNTED,
@@ -29,12 +31,12 @@ from call_logs.store.shared import (
     SAMPLED,
     SLOTS,
     SPOKEN,
+    filters_of,
     is_tallied,
     row_of,
     to_ms,
     window_keys,
 )
-from call_logs.store.texts import Texts
 from call_logs.store.words import TURN, fold
 
 _NO_CONVERSATION = f"status IN ({', '.join(repr(status.value) for status in sorted(UNCONNECTED))})"
@@ -265,19 +267,8 @@ def matching(db: Connection, index: Index, query: Query, which: Filter, speaker:
 
 
 def _filter_lexemes(which: Filter, accounts: Sequence[int], agents: Sequence[int] | None) -> list[str]:
-    """`accounts` are none where all may be seen; `agents` are already those of the accounts."""
-    wanted: list[list[str]] = []
-    if agents is not None:
-        wanted.append([f"ag{number}" for number in agents])
-    elif accounts:
-        wanted.append([f"ac{number}" for number in accounts])
-    if which.direction is not None:
-        wanted.append([f"di{which.direction}"])
-    if which.status is not None:
-        wanted.append([f"st{which.status.replace('_', '')}"])
-    if which.action is not None:
-        wanted.append([f"ak{which.action}"])
-    parts = [_any(f"'{FILTER}{word}'" for word in words) for words in wanted]
+    """The filter as lexemes that must all be there; see `filters_of`."""
+    parts = [_any(f"'{FILTER}{word}'" for word in words) for words in filters_of(which, accounts, agents)]
     if which.phone is not None:
         parts.append(f"'{FILTER}ph{which.phone[::-1]}':*")
     left_out = (("test", which.include_tests), ("leg", which.include_legs))
@@ -357,7 +348,7 @@ class Totals:
 
     def of(self, db: Connection, statement: str, values: Mapping[str, Any]) -> int:
         """The number that the statement gives."""
-        [(changes,)] = ask(db, "SELECT value FROM setting WHERE name = 'changes'").fetchall()
+        changes = _changes(db)
         asked = (statement, *sorted(values.items()))
         known = self._known.get(asked)
         if known is None or known[0] != changes:
@@ -430,7 +421,7 @@ def newest_hits(
 def most_relevant(
     db: Connection,
     totals: Totals,
-    texts: Texts,
+    memory: Memory,
     index: Index,
     query: Query,
     speaker: str | None,
@@ -444,15 +435,33 @@ def most_relevant(
     keys = newest(db, index, calls, total, RANKED, known if after else None)
     weights = after.weights if after else tuple(weights_of(db, totals, index, query.terms, accounts))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
-    order = ranked(joined_texts(db, texts, index, keys, speaker), terms, wanted=None if after else limit + 1)
+    order = ranked(
+        counted_of(db, memory, index, keys, terms, speaker),
+        terms,
+        saying(db, index, phrase_of(terms), speaker, keys),
+        lambda some: dict(joined_texts(db, memory, index, some, speaker)),
+    )
     if after is not None:
         order = [place for place in order if place < (after.score, after.key)]
     hits = hits_at(db, index, terms, order[:limit], speaker)
     return SearchPage(hits, total, total <= RANKED, len(order) > limit, known, weights)
 
 
+def counted_of(
+    db: Connection, memory: Memory, index: Index, keys: Sequence[int], terms: Sequence[Weighted], speaker: str | None
+) -> Counted:
+    """How often the calls say the terms: by their frequencies, or where those do not tell by their texts."""
+    if speaker or not is_counted(terms):
+        return counted_in(joined_texts(db, memory, index, keys, speaker), terms)
+
+    def read(missing: Sequence[int]) -> dict[int, bytes]:
+        return {key: frequencies for key, [frequencies] in texts_of(db, index, missing, ["frequencies"]).items()}
+
+    return counted_by(memory.frequencies.of((index.words, _changes(db)), keys, read), terms)
+
+
 def joined_texts(
-    db: Connection, texts: Texts, index: Index, keys: Sequence[int], speaker: str | None
+    db: Connection, memory: Memory, index: Index, keys: Sequence[int], speaker: str | None
 ) -> list[tuple[int, bytes]]:
     """The calls' texts, as they are ranked."""
 
@@ -462,15 +471,33 @@ def joined_texts(
 
     if speaker:
         return list(read(keys).items())
+    return memory.texts.of((index.words, _changes(db)), keys, read)
+
+
+def _changes(db: Connection) -> str:
+    """What differs as soon as any call has changed."""
     [(changes,)] = ask(db, "SELECT value FROM setting WHERE name = 'changes'").fetchall()
-    return texts.of((index.words, changes), keys, read)
+    return changes
 
 
 def texts_of(db: Connection, index: Index, keys: Sequence[int], columns: Sequence[str]) -> dict[int, list[bytes]]:
-    """What the index holds of calls, by speaker."""
+    """What these columns of the index hold of calls."""
     chosen = ", ".join(f"convert_to({column}, 'UTF8')" for column in columns)
     found = ask(db, f"SELECT id, {chosen} FROM {index.words} WHERE id = ANY(%s)", (list(keys),), binary=True)
     return {key: texts for key, *texts in found}
+
+
+def saying(db: Connection, index: Index, phrase: bytes, speaker: str | None, keys: Sequence[int]) -> set[int]:
+    """Those of the calls that say the phrase."""
+    if not phrase or not keys:
+        return set()
+    condition, values = _said(index, Query(((Term(tuple(phrase.decode().split())),),)), speaker, [])
+    found = ask(
+        db,
+        f"SELECT words.id FROM {index.words} AS words WHERE words.id = ANY(%(keys)s) AND {condition}",
+        values | {"keys": list(keys)},
+    )
+    return {key for (key,) in found}
 
 
 def weights_of(

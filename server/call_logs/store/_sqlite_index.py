@@ -5,11 +5,15 @@ to `next_from`; calls from there on are written to both. When it holds all, it t
 an older tokeniser than the index leaves the call's key in `stale`, to be indexed again.
 """
 
+import itertools
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from call_logs.model import Turn
 from call_logs.store.forms import languages, vocabulary
+from call_logs.store.frequencies import frequencies_of
 from call_logs.store.parts import parts_of, turns_of, unpacked
 from call_logs.store.shared import DAY, FILTER, SPOKEN, STEP_CALLS, STEP_TURNS, Known
 from call_logs.store.words import TOKENISER_VERSION, TURN, tokens_of
@@ -17,6 +21,8 @@ from call_logs.store.words import TOKENISER_VERSION, TURN, tokens_of
 MUTE = f'"{FILTER}mute"'
 """The filter word of calls in which nothing was said, as it is asked for."""
 
+COLUMNS = ("frequencies", *SPOKEN, "filters")
+"""The frequencies are the first: they are read without the texts, which a long call's row keeps on pages of their own."""
 
 _FREED = {"content": 2000, "data": 500, "docsize": 5000}
 """Rows of a replaced index's tables that one step frees."""
@@ -37,20 +43,20 @@ class Index:
         self._older = int(setting.get("next", setting["tokeniser"])) > TOKENISER_VERSION
 
     def add(self, key: int, turns: Sequence[Turn], filters: str) -> None:
-        columns, said = spoken(parts_of(turns))
+        spoken = Spoken.of(parts_of(turns))
         for suffix in self._suffixes(key):
-            insert(self._db, suffix, key, columns, filters)
-            self._learn(suffix, said)
+            insert(self._db, suffix, key, spoken, filters)
+            self._learn(suffix, spoken.words)
         self._note(key)
 
     def replace(self, key: int, turns: Sequence[Turn], filters: str) -> None:
-        columns, said = spoken(parts_of(turns))
+        spoken = Spoken.of(parts_of(turns))
         for suffix in self._suffixes(key):
             self._db.execute(
-                f"UPDATE words{suffix} SET ({', '.join(SPOKEN)}, filters) = (?, ?, ?, ?, ?) WHERE rowid = ?",
-                (*columns, filters, key),
+                f"UPDATE words{suffix} SET ({', '.join(COLUMNS)}) = (?, ?, ?, ?, ?, ?) WHERE rowid = ?",
+                (spoken.frequencies, *spoken.columns, filters, key),
             )
-            self._learn(suffix, said)
+            self._learn(suffix, spoken.words)
         self._note(key)
 
     def refilter(self, key: int, filters: str) -> None:
@@ -96,8 +102,7 @@ class Index:
         self._db.execute("DELETE FROM words_next WHERE rowid = ?", (key,))
         if to >= self._next_from:
             (filters,) = self._db.execute("SELECT filters FROM words WHERE rowid = ?", (to,)).fetchone()
-            columns, _ = spoken(held_turns(self._db, to))
-            insert(self._db, "_next", to, columns, filters)
+            insert(self._db, "_next", to, Spoken.of(held_turns(self._db, to)), filters)
 
     def _suffixes(self, key: int) -> tuple[str, ...]:
         return ("", "_next") if self._next_from is not None and key >= self._next_from else ("",)
@@ -112,7 +117,9 @@ class Index:
 
 def create(db: sqlite3.Connection, suffix: str, version: int) -> None:
     """The tables of an index."""
-    db.execute(f"CREATE VIRTUAL TABLE words{suffix} USING fts5({', '.join(SPOKEN)}, filters, tokenize='ascii')")
+    db.execute(
+        f"CREATE VIRTUAL TABLE words{suffix} USING fts5(frequencies UNINDEXED, {', '.join(COLUMNS[1:])}, tokenize='ascii')"
+    )
     # Merged less often than by default: a page of calls is a segment, and merging costs more than a few more of them.
     db.execute(f"INSERT INTO words{suffix}(words{suffix}, rank) VALUES('automerge', 8)")
     db.execute(
@@ -126,10 +133,32 @@ def settings(db: sqlite3.Connection) -> dict[str, str]:
     return dict(db.execute("SELECT name, value FROM setting").fetchall())
 
 
-def insert(db: sqlite3.Connection, suffix: str, key: int, columns: Sequence[str], filters: str) -> None:
+@dataclass(frozen=True)
+class Spoken:
+    """What the index holds of a call's turns: the tokens by speaker, parted by `TURN`; their frequencies; every word once."""
+
+    columns: Sequence[str]
+    frequencies: str
+    words: set[str]
+
+    @classmethod
+    def of(cls, parts: Iterable[Sequence[Turn]]) -> "Spoken":
+        """Of the turns, by parts."""
+        turns: dict[str, list[str]] = {speaker: [] for speaker in SPOKEN}
+        counts = Counter[str]()
+        for part in parts:
+            found = tokens_of([turn.text for turn in part])
+            for turn, words in zip(part, found, strict=True):
+                turns[turn.speaker].append(" ".join(words))
+            counts.update(itertools.chain.from_iterable(found))
+        columns = [f" {TURN} ".join(texts) for texts in turns.values()]
+        return cls(columns, frequencies_of(columns, counts), set(counts))
+
+
+def insert(db: sqlite3.Connection, suffix: str, key: int, spoken: Spoken, filters: str) -> None:
     db.execute(
-        f"INSERT INTO words{suffix}(rowid, {', '.join(SPOKEN)}, filters) VALUES(?, ?, ?, ?, ?, ?)",
-        (key, *columns, filters),
+        f"INSERT INTO words{suffix}(rowid, {', '.join(COLUMNS)}) VALUES(?, ?, ?, ?, ?, ?, ?)",
+        (key, spoken.frequencies, *spoken.columns, filters),
     )
 
 
@@ -138,18 +167,6 @@ def learn(db: sqlite3.Connection, suffix: str, said: set[str], known: Known) -> 
     spoken_in = languages(said)
     if new := known.new(spoken_in, said):
         db.executemany(f"INSERT OR IGNORE INTO vocabulary{suffix} VALUES(?, ?, ?)", vocabulary(new, spoken_in))
-
-
-def spoken(parts: Iterable[Sequence[Turn]]) -> tuple[list[str], set[str]]:
-    """The turns' words by speaker, parted by the turn token; and every word once."""
-    columns: dict[str, list[str]] = {speaker: [] for speaker in SPOKEN}
-    said: set[str] = set()
-    for part in parts:
-        found = tokens_of([turn.text for turn in part])
-        for turn, words in zip(part, found, strict=True):
-            columns[turn.speaker].append(" ".join(words))
-        said.update(*found)
-    return [f" {TURN} ".join(texts) for texts in columns.values()], said
 
 
 def held_turns(db: sqlite3.Connection, key: int) -> Iterator[Sequence[Turn]]:
@@ -236,9 +253,9 @@ def _go_on(db: sqlite3.Connection, begun: int, known: Known) -> None:
     # Oldest first: the index flushes its buffer whenever a row id does not grow.
     for key in reversed(chosen):
         (filters,) = db.execute("SELECT filters FROM words WHERE rowid = ?", (key,)).fetchone()
-        columns, said = spoken(held_turns(db, key))
-        insert(db, "_next", key, columns, filters)
-        learn(db, "_next", said, known)
+        spoken = Spoken.of(held_turns(db, key))
+        insert(db, "_next", key, spoken, filters)
+        learn(db, "_next", spoken.words, known)
     db.execute("UPDATE setting SET value = ? WHERE name = 'next_from'", (str(chosen[-1]),))
 
 
@@ -270,10 +287,10 @@ def _refresh(db: sqlite3.Connection, known: Known) -> bool:
     for key in keys:
         held = db.execute("SELECT filters FROM words WHERE rowid = ?", (key,)).fetchone()
         if held is not None:
-            columns, said = spoken(held_turns(db, key))
+            spoken = Spoken.of(held_turns(db, key))
             db.execute("DELETE FROM words WHERE rowid = ?", (key,))
-            insert(db, "", key, columns, held[0])
-            learn(db, "", said, known)
+            insert(db, "", key, spoken, held[0])
+            learn(db, "", spoken.words, known)
         db.execute("DELETE FROM stale WHERE call = ?", (key,))
     if keys:
         db.execute("UPDATE setting SET value = value + 1 WHERE name = 'changes'")

@@ -9,11 +9,14 @@ from typing import Any
 
 from call_logs.model import Turn
 from call_logs.store import NO_NUMBER, RANKED, Filter, Hit, Occurrence, Row, SearchPage, SearchPosition
+from call_logs.store._sqlite_index import COLUMNS
 from call_logs.store._sqlite_rows import part_bodies, places_for
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
+from call_logs.store.frequencies import counted_by, is_counted
+from call_logs.store.kept import Memory
 from call_logs.store.parts import PART, best_in, part_at, turns_of, unpacked
 from call_logs.store.query import Query, Term
-from call_logs.store.ranking import Weighted, phrase_of, ranked, text_of, weight, weighted
+from call_logs.store.ranking import Counted, Weighted, counted_in, phrase_of, ranked, text_of, weight, weighted
 from call_logs.store.shared import (
     CLOSE_LENGTHS,
     COUNTED,
@@ -26,9 +29,9 @@ from call_logs.store.shared import (
     SAMPLED,
     SLOTS,
     SPOKEN,
+    filters_of,
     row_of,
 )
-from call_logs.store.texts import Texts
 from call_logs.store.words import fold
 
 
@@ -44,7 +47,7 @@ class Totals:
 
     def rows(self, db: sqlite3.Connection, statement: str, values: dict[str, Any]) -> list[tuple[int, ...]]:
         """The few rows of numbers that the statement gives."""
-        (changes,) = db.execute("SELECT value FROM setting WHERE name = 'changes'").fetchone()
+        changes = _changes(db)
         asked = (statement, *sorted(values.items()))
         known = self._known.get(asked)
         if known is None or known[0] != changes:
@@ -232,12 +235,9 @@ def match_of(db: sqlite3.Connection, query: Query | None, which: Filter, speaker
 
 
 def chosen_by(which: Filter, accounts: Sequence[int], agents: Sequence[int] | None) -> list[str]:
-    """The filter as expressions that must all match. Agents belong to an account and stand for it."""
-    wanted = [[f"ac{number}" for number in accounts] if agents is None else [f"ag{number}" for number in agents]]
-    wanted += [[f"di{which.direction}"]] if which.direction is not None else []
-    wanted += [[f"st{which.status.replace('_', '')}"]] if which.status is not None else []
-    wanted += [[f"ak{which.action}"]] if which.action is not None else []
-    parts = [" OR ".join(f'"{FILTER}{word}"' for word in words) for words in wanted if words]
+    """The filter as expressions that must all match; see `filters_of`."""
+    wanted = filters_of(which, accounts, agents)
+    parts = [" OR ".join(f'"{FILTER}{word}"' for word in words) for words in wanted]
     return parts + ([f'"{FILTER}ph{which.phone[::-1]}" *'] if which.phone is not None else [])
 
 
@@ -341,7 +341,7 @@ def newest_hits(
 def most_relevant(
     db: sqlite3.Connection,
     totals: Totals,
-    texts: Texts,
+    memory: Memory,
     query: Query,
     matching: Matching,
     total: int,
@@ -353,10 +353,10 @@ def most_relevant(
     weights = after.weights if after else tuple(weights_of(db, totals, query.terms, matching.accounts))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
     order = ranked(
-        joined_texts(db, texts, keys, matching.columns),
+        counted_of(db, memory, keys, terms, matching.columns),
         terms,
-        phrased=saying(db, phrase_of(terms), matching.columns, keys),
-        wanted=None if after else limit + 1,
+        saying(db, phrase_of(terms), matching.columns, keys),
+        lambda some: dict(joined_texts(db, memory, some, matching.columns)),
     )
     if after is not None:
         order = [place for place in order if place < (after.score, after.key)]
@@ -364,18 +364,21 @@ def most_relevant(
     return SearchPage(hits, total, total <= RANKED, len(order) > limit, known, weights)
 
 
-def texts_of(db: sqlite3.Connection, keys: Sequence[int], columns: Sequence[str]) -> dict[int, tuple[bytes, ...]]:
-    """What the index holds of calls, by speaker: read from its own table, past the index, and not decoded."""
-    chosen = ", ".join(f"CAST(words_content.c{SPOKEN.index(column)} AS BLOB)" for column in columns)
-    found = db.execute(  # the keys as one value: a statement of a thousand takes as long to prepare as to run
-        f"SELECT words_content.id, {chosen} FROM json_each(?) AS wanted JOIN words_content ON words_content.id = wanted.value",
-        (json.dumps(keys),),
-    )
-    return {row[0]: row[1:] for row in found}
+def counted_of(
+    db: sqlite3.Connection, memory: Memory, keys: Sequence[int], terms: Sequence[Weighted], columns: Sequence[str]
+) -> Counted:
+    """How often the calls say the terms: by their frequencies, or where those do not tell by their texts."""
+    if len(columns) < len(SPOKEN) or not is_counted(terms):
+        return counted_in(joined_texts(db, memory, keys, columns), terms)
+
+    def read(missing: Sequence[int]) -> dict[int, bytes]:
+        return dict(_index_of(db, missing, ["frequencies"]))
+
+    return counted_by(memory.frequencies.of(_changes(db), keys, read), terms)
 
 
 def joined_texts(
-    db: sqlite3.Connection, texts: Texts, keys: Sequence[int], columns: Sequence[str]
+    db: sqlite3.Connection, memory: Memory, keys: Sequence[int], columns: Sequence[str]
 ) -> list[tuple[int, bytes]]:
     """The calls' texts, as they are ranked."""
 
@@ -384,8 +387,27 @@ def joined_texts(
 
     if len(columns) < len(SPOKEN):
         return list(read(keys).items())
+    return memory.texts.of(_changes(db), keys, read)
+
+
+def _changes(db: sqlite3.Connection) -> str:
+    """What differs as soon as any call has changed."""
     (changes,) = db.execute("SELECT value FROM setting WHERE name = 'changes'").fetchone()
-    return texts.of(changes, keys, read)
+    return changes
+
+
+def texts_of(db: sqlite3.Connection, keys: Sequence[int], columns: Sequence[str]) -> dict[int, tuple[bytes, ...]]:
+    """What the index holds of calls, by speaker."""
+    return {key: tuple(texts) for key, *texts in _index_of(db, keys, columns)}
+
+
+def _index_of(db: sqlite3.Connection, keys: Sequence[int], columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """A call's key and these columns: read from the index's own table, past the index, and not decoded."""
+    chosen = ", ".join(f"CAST(words_content.c{COLUMNS.index(column)} AS BLOB)" for column in columns)
+    return db.execute(  # the keys as one value: a statement of a thousand takes as long to prepare as to run
+        f"SELECT words_content.id, {chosen} FROM json_each(?) AS wanted JOIN words_content ON words_content.id = wanted.value",
+        (json.dumps(keys),),
+    ).fetchall()
 
 
 def saying(db: sqlite3.Connection, phrase: bytes, columns: Sequence[str], keys: Sequence[int]) -> set[int]:

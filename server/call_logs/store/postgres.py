@@ -65,6 +65,7 @@ from call_logs.store._postgres_queries import (
 )
 from call_logs.store._postgres_rows import save_calls, turns_between, whole_calls
 from call_logs.store._postgres_schema import ADVISORY, BUILDING, migrate, settings
+from call_logs.store.kept import Memory
 from call_logs.store.parts import fingerprint_of, head_of, unpacked
 from call_logs.store.query import Query
 from call_logs.store.shared import (
@@ -83,7 +84,6 @@ from call_logs.store.shared import (
     to_ms,
     to_ms_after,
 )
-from call_logs.store.texts import Texts
 from call_logs.store.words import TOKENISER_VERSION
 
 _ACCOUNT = (
@@ -107,7 +107,7 @@ class PostgresStore(Store):
         self._led: set[str] = set()
         self._known = Known()
         self._totals = Totals()
-        self._texts = Texts()
+        self._memory = Memory()
         self._written = 0
         self._closed = False
         try:
@@ -512,7 +512,18 @@ class PostgresStore(Store):
             if sort == "newest":
                 return newest_hits(db, index, query, speaker, calls, total, limit, known, after)
             return most_relevant(
-                db, self._totals, self._texts, index, query, speaker, which.accounts, calls, total, limit, known, after
+                db,
+                self._totals,
+                self._memory,
+                index,
+                query,
+                speaker,
+                which.accounts,
+                calls,
+                total,
+                limit,
+                known,
+                after,
             )
 
     def occurrences(self, query: Query, which: Filter, *, speaker: str | None = None) -> list[Occurrence]:

@@ -4,14 +4,12 @@ A call scores by BM25 over its words. Among the best calls, one that says the qu
 one that scatters them, and one that says them next to each other, in their order, before both. The word itself counts
 more than another form of it.
 
-Texts are tokens in UTF-8, parted by single spaces: to decode a thousand of them takes longer than to read them.
+Texts are tokens in UTF-8, parted by single spaces. How often calls say a word is told without them; see `frequencies`.
 """
 
-import functools
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from heapq import heappush, heappushpop
 from itertools import pairwise, takewhile
 
 from call_logs.store.query import Term
@@ -44,39 +42,28 @@ class Weighted:
     others: tuple[bytes, ...] = ()
     part: int = 0
 
-    @functools.cached_property
+    @property
     def beginning(self) -> bytes:
-        """What all of its spellings begin with, where there are several."""
+        """What all of its spellings begin with."""
         letters = zip(self.needle, *self.others, strict=False)
-        return bytes(same[0] for same in takewhile(lambda same: len(set(same)) == 1, letters)) if self.others else b""
-
-    @functools.cached_property
-    def counted_others(self) -> tuple[bytes, ...]:
-        """The forms to be counted one by one: none where their beginning is all but a form of its own (refund, refunds)
-        and can be counted for them."""
-        shortest = min(map(len, (self.needle, *self.others))) - 1  # the space behind it
-        return () if len(self.beginning) >= max(shortest - 1, _TELLING) else self.others
-
-    @functools.cached_property
-    def at_most(self) -> bytes:
-        """What a text does not say less often than the term, and is counted faster; empty where there is nothing such."""
-        if not self.others:
-            return self.needle.rstrip()  # few words end so: what ends in a space has to be looked at more often
-        return self.beginning if len(self.counted_others) != 1 and len(self.beginning) >= _BOUNDING else b""
+        return bytes(same[0] for same in takewhile(lambda same: len(set(same)) == 1, letters))
 
     def count(self, text: bytes) -> float:
         """How often a text says it."""
-        count: float = text.count(self.needle)
-        if not self.others:
-            return count
-        begun = text.count(self.at_most) if self.at_most else -1
-        if begun == count:
-            return count
-        return count + FORM * (sum(map(text.count, self.counted_others)) if self.counted_others else begun - count)
+        return text.count(self.needle) + FORM * sum(map(text.count, self.others))
 
 
-_TELLING = 5  # a space and four letters
-_BOUNDING = 4
+@dataclass(frozen=True)
+class Counted:
+    """Calls to be ranked, by their keys: the bytes of each one's text, and of each term how often each says it.
+
+    `exact`: counting the texts would tell the same.
+    """
+
+    calls: Sequence[int]
+    sizes: Sequence[int]
+    counts: Sequence[Sequence[float]]
+    exact: bool = True
 
 
 def weighted(term: Term, weight: float) -> Weighted:
@@ -93,32 +80,54 @@ def weight(calls_with: int, calls: int) -> float:
 
 def text_of(columns: Iterable[bytes]) -> bytes:
     """A call's text, of its speakers' columns."""
-    return _APART.join((b"", *columns, b""))
+    return APART.join((b"", *columns, b""))
+
+
+def counted_in(texts: Sequence[tuple[int, bytes]], terms: Sequence[Weighted]) -> Counted:
+    """How often calls (key, `text_of`) say the terms."""
+    return Counted(
+        [call for call, _ in texts],
+        [len(text) for _, text in texts],
+        [[term.count(text) for _, text in texts] for term in terms],
+    )
 
 
 def ranked(
-    texts: Sequence[tuple[int, bytes]],
+    counted: Counted,
     terms: Sequence[Weighted],
-    phrased: Collection[int] | None = None,
-    wanted: int | None = None,
+    phrased: Collection[int],
+    texts: Callable[[Sequence[int]], Mapping[int, bytes]],
 ) -> list[tuple[float, int]]:
-    """(score, id) of each (id, text of tokens), best first; equal scores newest (largest id) first.
+    """(score, key) of each call, best first; equal scores newest (largest key) first.
 
-    A text is one of `text_of`. `phrased`: the ids of texts that say `phrase_of`, where those are known. Of more
-    than `wanted` only the best are told, at least so many: with the scores that they would have among all.
+    `phrased`: the calls that say `phrase_of`. `texts` reads those that are compared by their best turn, and counted again
+    where their frequencies were not exact.
     """
-    phrase = phrase_of(terms)
-    if phrased is None:
-        phrased = {call for call, text in texts if phrase in text} if phrase else ()
-    several = len(terms) > 1
-    best = _best(texts, terms, None if wanted is None else max(wanted, RERANKED) if several else wanted, phrased)
-    if several:
-        best = [
-            (score + best_turn_score(text, terms) if n < RERANKED or call in phrased else score, call, text)
-            for n, (score, call, text) in enumerate(best)
-        ]
+    typical = sum(counted.sizes) / max(1, len(counted.sizes)) or 1.0
+    best = sorted(zip(bm25(counted, terms, typical), counted.calls, strict=True), reverse=True)
+    if len(terms) > 1 or not counted.exact:
+        said = texts([call for n, (_, call) in enumerate(best) if n < RERANKED or call in phrased])
+        if not counted.exact:
+            again = counted_in(list(said.items()), terms)
+            exact = dict(zip(again.calls, bm25(again, terms, typical), strict=True))
+            best = [(exact.get(call, score), call) for score, call in best]
+        best = [(score + best_turn_score(said[call], terms) if call in said else score, call) for score, call in best]
     # Rounded before sorted: a cursor holds the rounded score.
-    return sorted(((round(score, 6), call) for score, call, _ in best), reverse=True)
+    return sorted(((round(score, 6), call) for score, call in best), reverse=True)
+
+
+def bm25(counted: Counted, terms: Sequence[Weighted], typical: float) -> list[float]:
+    """The score of each call, of its words alone. `typical`: the bytes of a text of average size."""
+    fixed = K1 * (1 - B)
+    growing = K1 * B / typical
+    norms = [fixed + growing * size for size in counted.sizes]
+    scores = [0.0] * len(norms)
+    for term, counts in zip(terms, counted.counts, strict=True):
+        most = term.weight * (K1 + 1)
+        scores = [
+            score + most * count / (count + norm) for score, count, norm in zip(scores, counts, norms, strict=True)
+        ]
+    return scores
 
 
 def best_turn_score(text: bytes, terms: Sequence[Weighted]) -> float:
@@ -199,57 +208,7 @@ def phrase_of(terms: Sequence[Weighted]) -> bytes:
     return b" %b " % b" ".join(needle.strip() for needle in first.values()) if len(first) > 1 else b""
 
 
-def _best(
-    texts: Sequence[tuple[int, bytes]], terms: Sequence[Weighted], wanted: int | None, needed: Collection[int]
-) -> list[tuple[float, int, bytes]]:
-    """(BM25, id, text) of all texts, or at least of the best `wanted` and of those that are needed; best first.
+APART = f" {TURN} ".encode()
+"""What parts a call's speakers in its text."""
 
-    A thousand texts are looked at for every answer, and counting words in them is what takes long. So the most telling
-    term is counted first, and the others only in texts that could still be among the best.
-    """
-    fixed = K1 * (1 - B)
-    growing = K1 * B / (sum(len(text) for _, text in texts) / max(1, len(texts)) or 1.0)
-    first, *rest = sorted(((term, term.weight * (K1 + 1)) for term in terms), key=lambda one: -one[1])
-    unknown_of_all = sum(most for _, most in rest)
-    count_first, most_first = first[0].count, first[1]
-    at_most = first[0].at_most if wanted is not None and (first[0].others or not rest) else b""
-    possible: list[tuple[float, int, bytes, float, float]] = []
-    for call, text in texts:
-        norm = fixed + growing * len(text)
-        count: float = text.count(at_most) if at_most else count_first(text)
-        score = most_first * count / (count + norm)
-        possible.append((score + unknown_of_all, call, text, score, norm))
-    if wanted is not None:
-        possible.sort(reverse=True)
-    is_exact = not at_most
-    best: list[tuple[float, int, bytes]] = []
-    scores: list[float] = []  # the best `wanted`, smallest first
-    for at_best, call, text, first_score, norm in possible:
-        full = wanted is not None and len(scores) >= wanted
-        least = scores[0] - _ROUNDING if full and call not in needed else -1.0
-        if at_best < least:
-            continue
-        score = first_score
-        if not is_exact:
-            count = count_first(text)
-            score = most_first * count / (count + norm)
-        unknown = unknown_of_all
-        for term, most in rest:
-            if score + unknown < least:
-                break
-            unknown -= most
-            count = term.count(text)
-            score += most * count / (count + norm)
-        else:
-            best.append((score, call, text))
-            if wanted is not None:
-                (heappushpop if full else heappush)(scores, score)
-    best.sort(reverse=True)
-    return best
-
-
-_ROUNDING = 2e-6
-"""Scores that differ by less may be the same ones when rounded."""
-
-_APART = f" {TURN} ".encode()
 _TURN = TURN.encode()

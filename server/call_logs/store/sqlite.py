@@ -62,6 +62,7 @@ from call_logs.store._sqlite_queries import (
     where_of,
 )
 from call_logs.store._sqlite_rows import Page, places_for, whole_call
+from call_logs.store.kept import Memory
 from call_logs.store.parts import fingerprint_of, head_of, unpacked
 from call_logs.store.query import Query
 from call_logs.store.shared import (
@@ -80,7 +81,6 @@ from call_logs.store.shared import (
     to_ms,
     to_ms_after,
 )
-from call_logs.store.texts import Texts
 from call_logs.store.words import TOKENISER_VERSION
 
 BUSY_SECONDS = 15.0
@@ -177,7 +177,7 @@ class SQLiteStore(Store):
         self._closed = False
         self._known = Known()
         self._totals = Totals()
-        self._texts = Texts()
+        self._memory = Memory()
         self._leading: dict[str, _Alone] = {}
         try:
             with _told(self._path):
@@ -626,7 +626,7 @@ class SQLiteStore(Store):
             total = matching.total(db, self._totals)
             if sort == "newest":
                 return newest_hits(db, query, matching, total, limit, known, after)
-            return most_relevant(db, self._totals, self._texts, query, matching, total, limit, known, after)
+            return most_relevant(db, self._totals, self._memory, query, matching, total, limit, known, after)
 
     def occurrences(self, query: Query, which: Filter, *, speaker: str | None = None) -> list[Occurrence]:
         """See `Store.occurrences`."""
