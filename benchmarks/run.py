@@ -137,7 +137,7 @@ def _once(figures: Path, environment: Mapping[str, str], *arguments: str, again:
 
 def _shape(made_by: str) -> str:
     """What a filled database depends on: corpus, tokeniser, model, statements that create tables, what writes them."""
-    reading = ("ranking.py", "query.py")
+    reading = ("ranking.py", "query.py", "kept.py")
     files = [file for file in sorted(STORE.glob("*.py")) if file.name not in reading and "queries" not in file.name]
     return _digest([*files, STORE.parent / "model.py"], made_by)
 

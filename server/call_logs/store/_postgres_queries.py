@@ -1,5 +1,6 @@
 """What is asked of PostgreSQL: filters as statements, and the search in bags of lexemes; see `postgres`."""
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from call_logs.store.frequencies import counted_by, is_counted
 from call_logs.store.kept import Memory
 from call_logs.store.parts import PART, Candidate, best_in, part_at, turns_of, unpacked
 from call_logs.store.query import Query, Term
-from call_logs.store.ranking import Counted, Weighted, counted_in, phrase_of, ranked, text_of, weight, weighted
+from call_logs.store.ranking import Counted, Weighted, counted_in, phrase_of, scored, text_of, weight, weighted
 from call_logs.store.shared import (
     CLOSE_LENGTHS,
     COUNTED,
@@ -435,16 +436,17 @@ def most_relevant(
     keys = newest(db, index, calls, total, RANKED, known if after else None)
     weights = after.weights if after else tuple(weights_of(db, totals, index, query.terms, accounts))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
-    order = ranked(
+    found = scored(
         counted_of(db, memory, index, keys, terms, speaker),
         terms,
         saying(db, index, phrase_of(terms), speaker, keys),
         lambda some: dict(joined_texts(db, memory, index, some, speaker)),
     )
     if after is not None:
-        order = [place for place in order if place < (after.score, after.key)]
-    hits = hits_at(db, index, terms, order[:limit], speaker)
-    return SearchPage(hits, total, total <= RANKED, len(order) > limit, known, weights)
+        found = [place for place in found if place < (after.score, after.key)]
+    best = heapq.nlargest(limit, found)
+    hits = hits_at(db, index, terms, best, speaker)
+    return SearchPage(hits, total, total <= RANKED, len(found) > limit, known, weights)
 
 
 def counted_of(

@@ -1,5 +1,6 @@
 """What is asked of SQLite: filters as statements, and the search in its full-text index; see `sqlite`."""
 
+import heapq
 import itertools
 import json
 import sqlite3
@@ -16,7 +17,7 @@ from call_logs.store.frequencies import counted_by, is_counted
 from call_logs.store.kept import Memory
 from call_logs.store.parts import PART, best_in, part_at, turns_of, unpacked
 from call_logs.store.query import Query, Term
-from call_logs.store.ranking import Counted, Weighted, counted_in, phrase_of, ranked, text_of, weight, weighted
+from call_logs.store.ranking import Counted, Weighted, counted_in, phrase_of, scored, text_of, weight, weighted
 from call_logs.store.shared import (
     CLOSE_LENGTHS,
     COUNTED,
@@ -352,16 +353,17 @@ def most_relevant(
     keys = matching.newest(db, known, RANKED)
     weights = after.weights if after else tuple(weights_of(db, totals, query.terms, matching.accounts))
     terms = [weighted(term, value) for term, value in zip(query.terms, weights, strict=True)]
-    order = ranked(
+    found = scored(
         counted_of(db, memory, keys, terms, matching.columns),
         terms,
         saying(db, phrase_of(terms), matching.columns, keys),
         lambda some: dict(joined_texts(db, memory, some, matching.columns)),
     )
     if after is not None:
-        order = [place for place in order if place < (after.score, after.key)]
-    hits = hits_at(db, terms, order[:limit], matching.columns)
-    return SearchPage(hits, total, total <= RANKED, len(order) > limit, known, weights)
+        found = [place for place in found if place < (after.score, after.key)]
+    best = heapq.nlargest(limit, found)
+    hits = hits_at(db, terms, best, matching.columns)
+    return SearchPage(hits, total, total <= RANKED, len(found) > limit, known, weights)
 
 
 def counted_of(

@@ -20,9 +20,9 @@ def frequencies_of(columns: Sequence[str], counts: Mapping[str, int]) -> str:
 def is_counted(terms: Sequence[Weighted]) -> bool:
     """Whether frequencies tell how often matching calls say the terms: words of which each must be said, in some form.
 
-    Not the parts of a phrase, nor what begins so, nor which of several alternatives is said.
+    Not the parts of a phrase, nor which of several alternatives is said.
     """
-    words = all(term.needle.endswith(b" ") and b" " not in term.needle.strip() for term in terms)
+    words = all(b" " not in term.needle.strip() for term in terms)
     return words and len({term.part for term in terms}) == len(terms)
 
 
@@ -33,12 +33,18 @@ def counted_by(calls: Sequence[tuple[int, bytes]], terms: Sequence[Weighted]) ->
         [call for call, _ in calls],
         [int(said[: said.index(b" ")]) for said in lines],
         [list(map(_counter(term), lines)) for term in terms],
-        exact=not any(term.others for term in terms),
+        exact=not any(term.others or _is_beginning(term) for term in terms),
     )
+
+
+def _is_beginning(term: Weighted) -> bool:
+    return not term.needle.endswith(b" ")
 
 
 def _counter(term: Weighted) -> Callable[[bytes], float]:
     """What counts the term in a call's frequencies; of its forms those that are said more than once, or else one."""
+    if _is_beginning(term):
+        return lambda line: _begun(term.needle, line) or 1
     said = _said(term.needle)
     if not term.others:
         return lambda line: said(line) or 1
@@ -50,6 +56,18 @@ def _counter(term: Weighted) -> Callable[[bytes], float]:
             return 1
         return said(line) + FORM * sum([other(line) for other in others]) or 1
 
+    return count
+
+
+def _begun(needle: bytes, line: bytes) -> int:
+    """How often words are said that begin so, of those that are said more than once."""
+    count = 0
+    at = line.find(needle)
+    while at >= 0:
+        at = line.index(b"=", at) + 1
+        end = line.index(b" ", at)
+        count += int(line[at:end])
+        at = line.find(needle, end)
     return count
 
 

@@ -34,15 +34,16 @@ class Kept:
         if held.as_of != as_of:
             held = self._held = _Held(as_of)
         recent, older = held.recent, held.older
-        found = {key: recent.get(key) for key in keys}
-        if absent := [key for key, one in found.items() if one is None]:
-            again = {key: older[key] for key in absent if key in older}
-            missing = [key for key in absent if key not in again]
-            again |= read(missing) if missing else {}
-            found |= again
+        found = [recent.get(key) for key in keys]
+        if None in found:
+            absent = [key for key, one in zip(keys, found, strict=True) if one is None]
+            used = {key: older[key] for key in absent if key in older}
+            if missing := [key for key in absent if key not in used]:
+                used |= read(missing)
             with self._adding:
-                held.use(again, self._most)
-        return [(key, one) for key, one in found.items() if one is not None]
+                held.use(used, self._most)
+            found = [used.get(key) if one is None else one for key, one in zip(keys, found, strict=True)]
+        return [(key, one) for key, one in zip(keys, found, strict=True) if one is not None]
 
 
 class Memory:

@@ -7,6 +7,7 @@ more than another form of it.
 Texts are tokens in UTF-8, parted by single spaces. How often calls say a word is told without them; see `frequencies`.
 """
 
+import heapq
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,28 +93,28 @@ def counted_in(texts: Sequence[tuple[int, bytes]], terms: Sequence[Weighted]) ->
     )
 
 
-def ranked(
+def scored(
     counted: Counted,
     terms: Sequence[Weighted],
     phrased: Collection[int],
     texts: Callable[[Sequence[int]], Mapping[int, bytes]],
 ) -> list[tuple[float, int]]:
-    """(score, key) of each call, best first; equal scores newest (largest key) first.
+    """(score, key) of each call; the largest is the best, and of equal scores that of the newest call.
 
     `phrased`: the calls that say `phrase_of`. `texts` reads those that are compared by their best turn, and counted again
     where their frequencies were not exact.
     """
     typical = sum(counted.sizes) / max(1, len(counted.sizes)) or 1.0
-    best = sorted(zip(bm25(counted, terms, typical), counted.calls, strict=True), reverse=True)
+    found = list(zip(bm25(counted, terms, typical), counted.calls, strict=True))
     if len(terms) > 1 or not counted.exact:
-        said = texts([call for n, (_, call) in enumerate(best) if n < RERANKED or call in phrased])
+        best = {call for _, call in heapq.nlargest(RERANKED, found)}
+        said = texts([call for _, call in found if call in best or call in phrased])
         if not counted.exact:
             again = counted_in(list(said.items()), terms)
             exact = dict(zip(again.calls, bm25(again, terms, typical), strict=True))
-            best = [(exact.get(call, score), call) for score, call in best]
-        best = [(score + best_turn_score(said[call], terms) if call in said else score, call) for score, call in best]
-    # Rounded before sorted: a cursor holds the rounded score.
-    return sorted(((round(score, 6), call) for score, call in best), reverse=True)
+            found = [(exact.get(call, score), call) for score, call in found]
+        found = [(score + best_turn_score(said[call], terms) if call in said else score, call) for score, call in found]
+    return [(round(score, 6), call) for score, call in found]  # a cursor holds the rounded score
 
 
 def bm25(counted: Counted, terms: Sequence[Weighted], typical: float) -> list[float]:
@@ -132,6 +133,9 @@ def bm25(counted: Counted, terms: Sequence[Weighted], typical: float) -> list[fl
 
 def best_turn_score(text: bytes, terms: Sequence[Weighted]) -> float:
     """The score of the best single turn."""
+    if len(terms) == 1:
+        [term] = terms
+        return term.weight if term.needle in text else FORM * term.weight
     turns: dict[int, dict[Weighted, bytes]] = {}
     for term in terms:
         for spelling in (term.needle, *term.others):
