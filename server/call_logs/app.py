@@ -77,16 +77,7 @@ def build_server(
     `now` is the clock of the sync and of windows such as "yesterday" (aware). `steps` see every message before ours do.
     """
     held = store or open_store(config.database, config.database_read)
-    sync = Sync(
-        config.accounts,
-        held,
-        history=config.history,
-        max_age=config.max_age,
-        wait=config.wait,
-        masking=config.masking,
-        retention=config.retention,
-        now=now,
-    )
+    sync = Sync.of(config, held, now=now)
     app = App(held, sync, config.zone, now)
     audit = Audit(held, now)
     notices = Notices(sync)

@@ -3,8 +3,9 @@
 A pass over an account first reads what is new (down to the last known call less a lookback), then goes on with the
 backfill where an earlier one stopped; a question that finds the newest calls too old has them read between two pages
 of it. Each page is cleaned, masked and saved in one transaction with the marks that say how far it got, so a killed
-process resumes; while one is saved the next are asked for, and those that wait are saved together. A question waits a bounded time for the pass that covers its window and is then answered from the
-store; the pass goes on. One account's failure touches no other account.
+process resumes; while one is saved the next are asked for, and those that wait are saved together. A question waits a
+bounded time for the pass that covers its window and is then answered from the store; the pass goes on. One account's
+failure touches no other account.
 
 Of several processes on one store, one at a time reads an account; the others wait for it, answer from the store
 meanwhile, and take what it read as their own. An account that rests after failures rests for all of them.
@@ -26,6 +27,7 @@ import anyio.abc
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from call_logs.config import Config
 from call_logs.errors import (
     AuthFailed,
     CallLogsError,
@@ -252,6 +254,29 @@ class Sync:
         self._now = now
         self._offline = offline
         self._tasks: anyio.abc.TaskGroup | None = None
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        store: Store,
+        *,
+        wait: float | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        offline: bool = False,
+    ) -> "Sync":
+        """As configured, with another `wait` where that is given."""
+        return cls(
+            config.accounts,
+            store,
+            history=config.history,
+            max_age=config.max_age,
+            wait=config.wait if wait is None else wait,
+            masking=config.masking,
+            retention=config.retention,
+            now=now,
+            offline=offline,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

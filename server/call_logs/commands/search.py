@@ -68,16 +68,7 @@ async def _asked(
         name: _ENUMS[name](value) if name in _ENUMS and value is not None else value for name, value in filters.items()
     }
     with contextlib.closing(open_store(config.database, config.database_read)) as store:
-        sync = Sync(
-            config.accounts,
-            store,
-            history=config.history,
-            max_age=config.max_age,
-            wait=wait,
-            masking=config.masking,
-            retention=config.retention,
-            offline=offline,
-        )
+        sync = Sync.of(config, store, wait=wait, offline=offline)
         app = App(store, sync, config.zone)
         audit = Audit(store, app.now)
         screen = console(stderr=True)

@@ -126,7 +126,7 @@ class _Run:
         """Every account's pass, all at once. Raises `StoreError`."""
         config = self._config
         store = open_store(config.database, config.database_read)
-        sync = Sync(config.accounts, store, history=config.history, masking=config.masking, retention=config.retention)
+        sync = Sync.of(config, store)
         rows: dict[str, dict[str, object]] = {}
         failures: list[StoreError] = []
 

@@ -1,8 +1,8 @@
-"""How often a call says the words that it says more than once, kept beside the index: of a thousand calls that are ranked,
-few texts are read.
+"""How often calls say their words, kept beside the index: to rank a thousand calls few of their texts are read.
 
-A call's frequencies are one line, behind the size of its text: `1734 refund=3 please=2 `. What matches a word and is not
-there says it once. Words are letters, digits and marks, so that nothing in them can be taken for anything else.
+A call's frequencies are one line, of the size of its text and the words that it says more than once: `1734 refund=3 the=21 `.
+What matches a word that is not there says it once. Words are letters, digits and marks, so that nothing in them can be
+taken for anything else.
 """
 
 from collections.abc import Callable, Mapping, Sequence

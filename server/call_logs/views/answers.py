@@ -35,16 +35,7 @@ _BY: Final = {"by_day": "day", "by_status": "status", "by_agent": "agent"}
 async def answers(config: Config, questions: Callable[[Ask], Awaitable[T]], *, sync_first: bool = False) -> T:
     """What the questions come to when they are asked of the tools. Raises what the tools raise."""
     with contextlib.closing(open_store(config.database, config.database_read)) as store:
-        sync = Sync(
-            config.accounts,
-            store,
-            history=config.history,
-            max_age=config.max_age,
-            wait=config.wait,
-            masking=config.masking,
-            retention=config.retention,
-            offline=not sync_first,
-        )
+        sync = Sync.of(config, store, offline=not sync_first)
         app = App(store, sync, config.zone)
         audit = Audit(store, app.now)
 
