@@ -24,10 +24,11 @@ import pytest
 from call_logs.errors import StoreError
 from call_logs.model import Action, ActionKind, Call, Direction, Speaker, Status, Turn
 from call_logs.store import Audited, Filter, Store, Unreadable, open_store, words
+from call_logs.store import _sqlite_connections as connections
 from call_logs.store import _sqlite_index as index
-from call_logs.store import sqlite as engine
+from call_logs.store._sqlite_schema import MIGRATIONS
 from call_logs.store.query import parse
-from call_logs.store.sqlite import MIGRATIONS, SQLiteStore
+from call_logs.store.sqlite import SQLiteStore
 
 NOW = datetime(2026, 9, 30, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -93,7 +94,7 @@ def test_only_its_owner_can_look_into_a_folder_that_was_made_for_it(path: Path) 
 
 
 def test_every_connection_writes_ahead_and_waits_for_the_disk(store: SQLiteStore) -> None:
-    with store._connection() as one, store._connection() as other:  # pyright: ignore[reportPrivateUsage] - its settings
+    with store._reading() as one, store._reading() as other:  # pyright: ignore[reportPrivateUsage] - its settings
         assert one is not other
         for connection in (one, other):
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -237,7 +238,7 @@ def test_after_a_failed_write_the_next_one_works(store: SQLiteStore) -> None:
 def test_a_locked_database_is_told_as_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(SQLiteStore(path)) as first:
         first.open_account("acme", "highlevel")
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(connections, "BUSY_SECONDS", 0.05)
     with looking(path) as other, closing(SQLiteStore(path)) as patient:
         other.execute("BEGIN IMMEDIATE")
         assert patient.list_calls(ALL).total == 0
@@ -252,7 +253,7 @@ def test_threads_that_come_and_go_leave_no_connections_behind(store: SQLiteStore
         thread = threading.Thread(target=store.list_calls, args=(ALL,))
         thread.start()
         thread.join(10)
-    assert len(store._idle) == 1  # pyright: ignore[reportPrivateUsage] - the pool
+    assert len(store._connections._idle) == 1  # pyright: ignore[reportPrivateUsage] - the pool
 
 
 def test_a_question_within_a_question_has_its_own_snapshot(store: SQLiteStore) -> None:
@@ -452,10 +453,10 @@ def test_words_that_are_known_are_not_written_again_and_those_taken_out_are(stor
     store.save_page("acme", [call(1, "please refund this order")])
     assert known() == {"please", "refund", "this", "order"}
     said: list[str] = []
-    with store._connection() as db:  # pyright: ignore[reportPrivateUsage] - its statements
+    with store._reading() as db:  # pyright: ignore[reportPrivateUsage] - its statements
         db.set_trace_callback(said.append)
     store.save_page("acme", [call(2, "refund this order please now")])
-    with store._connection() as db:  # pyright: ignore[reportPrivateUsage] - its statements
+    with store._reading() as db:  # pyright: ignore[reportPrivateUsage] - its statements
         db.set_trace_callback(None)
     (learned,) = (one for one in said if "INTO vocabulary" in one)
     assert "VALUES('now'" in learned
@@ -485,10 +486,10 @@ def plans(store: SQLiteStore, which: Filter, *, query: str | None = None, sort: 
 def asked(store: SQLiteStore, question: Callable[[], object]) -> str:
     """The plan of every statement that a question runs."""
     said: list[str] = []
-    with store._connection() as db:  # pyright: ignore[reportPrivateUsage] - its statements
+    with store._reading() as db:  # pyright: ignore[reportPrivateUsage] - its statements
         db.set_trace_callback(said.append)
     question()
-    with store._connection() as db:  # pyright: ignore[reportPrivateUsage] - its statements
+    with store._reading() as db:  # pyright: ignore[reportPrivateUsage] - its statements
         db.set_trace_callback(None)
         statements = [
             one for one in said if one.lstrip().startswith("SELECT") and re.search(r"\b(call|words|agent)\b", one)
@@ -840,7 +841,7 @@ def test_nothing_of_an_erased_call_is_left_in_any_file(store: SQLiteStore, path:
 def test_a_reader_that_does_not_end_keeps_the_journal_and_the_promise_is_not_made(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(connections, "BUSY_SECONDS", 0.1)
     with closing(SQLiteStore(path)) as store, closing(sqlite3.connect(path)) as reader:
         store.open_account("acme", "highlevel")
         store.save_page("acme", [whispered(1)])

@@ -35,7 +35,7 @@ from call_logs.store import (
     sort_key,
     words,
 )
-from call_logs.store import sqlite as engine
+from call_logs.store._sqlite_connections import BUSY_SECONDS, Connections
 from call_logs.store.query import parse
 from call_logs.store.ranking import Counted
 from call_logs.store.sqlite import SQLiteStore
@@ -58,11 +58,11 @@ def newest_sqlite(folder: Path) -> Open:
     pytest.importorskip("apsw", reason="the newest SQLite comes with apsw")
     import newest_sqlite as newest  # noqa: PLC0415 - needs apsw
 
-    class Newest(SQLiteStore):
-        def _opened(self) -> sqlite3.Connection:
-            return cast("sqlite3.Connection", newest.connect(self._path, engine.BUSY_SECONDS))
+    class Newest(Connections):
+        def opened(self) -> sqlite3.Connection:
+            return cast("sqlite3.Connection", newest.connect(self.path, BUSY_SECONDS))
 
-    return lambda: Newest(folder / "calls.db")
+    return lambda: SQLiteStore(folder / "calls.db", Newest)
 
 
 STORES: list[Callable[[Path], Open]] = [sqlite, newest_sqlite, postgres]

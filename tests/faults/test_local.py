@@ -4,6 +4,7 @@ import json
 import signal
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from vendors import SLUGS, Breaking, breaking, worlds
 import tape
 from call_logs.config import load
 from call_logs.errors import StoreError
+from call_logs.store._sqlite_connections import Connections
 from call_logs.store.sqlite import SQLiteStore
 from test_sqlite import sound
 
@@ -30,32 +32,43 @@ DAY = timedelta(days=1)
 COLUMNS = ("kind", "while it lasts", "afterwards")
 
 
-class Full(SQLiteStore):
-    """On a disk that has room for little more than the tables. SQLite itself says that it is full."""
+class Full(Connections):
+    """To a disk that has room for little more than the tables. SQLite itself says that it is full."""
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = super()._connect()
+    def connect(self) -> sqlite3.Connection:
+        connection = super().connect()
         pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {max(pages, 60) + 5}")
         return connection
 
 
-class ReadOnly(SQLiteStore):
-    """A file that may be read and not written. SQLite itself refuses."""
+class ReadOnly(Connections):
+    """To a file that may be read and, once the store has opened it, not written. SQLite itself refuses."""
 
-    _ready = False
+    _opened = False
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._ready = True
+    def connect(self) -> sqlite3.Connection:
+        connection = super().connect()
+        if self._opened:
+            connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def refuse(self) -> None:
+        """From now on."""
+        self._opened = True
         while self._idle:
             self._idle.pop().close()
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = super()._connect()
-        if self._ready:
-            connection.execute("PRAGMA query_only = ON")
-        return connection
+
+def full(path: Path) -> SQLiteStore:
+    return SQLiteStore(path, Full)
+
+
+def read_only(path: Path) -> SQLiteStore:
+    connections = ReadOnly(path)
+    store = SQLiteStore(path, lambda _: connections)
+    connections.refuse()
+    return store
 
 
 async def read(asker: Asker) -> dict[str, str]:
@@ -79,10 +92,15 @@ async def right(server: Breaking, database: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "store", "words"), [("disk full", Full, "is full"), ("read-only", ReadOnly, "writing")]
+    ("kind", "store", "words"), [("disk full", full, "is full"), ("read-only", read_only, "writing")]
 )
 async def test_a_disk_that_takes_nothing_is_told_and_what_is_held_still_answers(
-    kind: str, store: type[SQLiteStore], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: Row
+    kind: str,
+    store: Callable[[Path], SQLiteStore],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    row: Row,
 ) -> None:
     tape.unhurried(monkeypatch)
     database = tmp_path / "calls.db"

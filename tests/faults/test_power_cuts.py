@@ -19,9 +19,10 @@ import pytest
 from tables import FULL, Row
 
 import newest_sqlite as newest
+from call_logs.errors import StoreError
 from call_logs.model import Call, Speaker, Turn
 from call_logs.store import Filter, Marks
-from call_logs.store import sqlite as engine
+from call_logs.store._sqlite_connections import BUSY_SECONDS, Connections
 from call_logs.store.query import parse
 from call_logs.store.sqlite import SQLiteStore
 from test_sqlite import sound
@@ -100,17 +101,17 @@ class Connection(newest.Connection):
 
     def __init__(self, path: Path) -> None:
         self._connection = apsw.Connection(str(path), vfs=VFS)
-        self._connection.set_busy_timeout(round(engine.BUSY_SECONDS * 1000))
+        self._connection.set_busy_timeout(round(BUSY_SECONDS * 1000))
 
 
-class Powered(SQLiteStore):
-    """The store above the layer. It moves its log into the file far more often than every 4,000 pages."""
+class Powered(Connections):
+    """The store's connections above the layer. They move its log into the file far more often than every 4,000 pages."""
 
-    def _opened(self) -> sqlite3.Connection:
-        return cast("sqlite3.Connection", Connection(self._path))
+    def opened(self) -> sqlite3.Connection:
+        return cast("sqlite3.Connection", Connection(self.path))
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = super()._connect()
+    def connect(self) -> sqlite3.Connection:
+        connection = super().connect()
         connection.execute("PRAGMA wal_autocheckpoint=60")
         return connection
 
@@ -142,7 +143,7 @@ def worked(folder: Path, seed: int) -> Disk:
     disk = Disk()
     layer = Layer(disk)
     try:
-        with closing(Powered(folder / "calls.db")) as store:
+        with closing(SQLiteStore(folder / "calls.db", Powered)) as store:
             store.open_account("acme", "highlevel")
             for number, page in enumerate(pages(random.Random(seed))):
                 store.save_page("acme", page, Marks(NOW, NOW - timedelta(minutes=number), str(number)))
@@ -217,7 +218,7 @@ def judged(path: Path, acknowledged: int) -> Iterator[str]:
             said = sum(store.search(parse(f"keyword{n * CALLS}"), ALL).total_calls for n in range(kept))
             store.save_page("acme", [call(9_999, random.Random(0), 0)])
         sound(path)
-    except (sqlite3.Error, AssertionError, engine.StoreError):
+    except (sqlite3.Error, AssertionError, StoreError):
         yield "corrupt"
         return
     if kept < acknowledged:

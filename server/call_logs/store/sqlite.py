@@ -8,12 +8,10 @@ power cut.
 
 import contextlib
 import functools
-import logging
-import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,9 +42,10 @@ from call_logs.store import (
     Unsettled,
 )
 from call_logs.store._sqlite_changes import SQLiteWatch
+from call_logs.store._sqlite_connections import Alone, Connections, told
 from call_logs.store._sqlite_counts import action_groups_of, groups_of, silent_calls, total_of
 from call_logs.store._sqlite_erasing import bury, compare, erase, merge_step, refusals_of, tombstones_of
-from call_logs.store._sqlite_index import build_step, create, is_behind, progress, settings, to_build
+from call_logs.store._sqlite_index import build_step, is_behind, progress, settings, to_build
 from call_logs.store._sqlite_queries import (
     Totals,
     account_numbers,
@@ -62,6 +61,7 @@ from call_logs.store._sqlite_queries import (
     where_of,
 )
 from call_logs.store._sqlite_rows import Page, places_for, whole_call
+from call_logs.store._sqlite_schema import migrate
 from call_logs.store.kept import Memory
 from call_logs.store.parts import fingerprint_of, head_of, unpacked
 from call_logs.store.query import Query
@@ -81,10 +81,6 @@ from call_logs.store.shared import (
     to_ms,
     to_ms_after,
 )
-from call_logs.store.words import TOKENISER_VERSION
-
-BUSY_SECONDS = 15.0
-"""How long a connection waits for another process."""
 
 MOST_PAUSE_SECONDS = 0.25
 """How long the building of an index stands back between two of its steps, at most."""
@@ -92,201 +88,37 @@ MOST_PAUSE_SECONDS = 0.25
 _WALKED = 1000
 """More calls than this are not sorted for a page of them, but read in the list's order until the page is full."""
 
-MIGRATIONS: tuple[str, ...] = (
-    """
-    CREATE TABLE setting(name TEXT PRIMARY KEY, value TEXT NOT NULL);
-    INSERT INTO setting VALUES('seq', '0'), ('changes', '0'), ('vocabulary', '0'), ('erased', '0');
-    CREATE TABLE account(
-        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, provider TEXT NOT NULL,
-        state TEXT NOT NULL DEFAULT '', problem TEXT, next_step TEXT, last_synced_ms INTEGER,
-        high_ms INTEGER, low_ms INTEGER, resume TEXT, tenant TEXT NOT NULL DEFAULT '', scope TEXT NOT NULL DEFAULT '',
-        rests_until_ms INTEGER, vanished INTEGER NOT NULL DEFAULT 0, changes INTEGER NOT NULL DEFAULT 0);
-    CREATE TABLE agent(
-        id INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES account(id), vendor_id TEXT NOT NULL, name TEXT,
-        calls INTEGER NOT NULL DEFAULT 0, UNIQUE(account, vendor_id));
-    CREATE TABLE call(
-        id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, account INTEGER NOT NULL REFERENCES account(id),
-        vendor_id TEXT NOT NULL, parent TEXT, leg INTEGER NOT NULL DEFAULT 0, test INTEGER NOT NULL DEFAULT 0,
-        agent INTEGER REFERENCES agent(id), started_ms INTEGER NOT NULL, duration REAL, direction TEXT NOT NULL,
-        status TEXT NOT NULL, answered INTEGER NOT NULL, from_number TEXT, to_number TEXT, from_tail TEXT, to_tail TEXT,
-        end_reason TEXT, turns INTEGER NOT NULL, timed INTEGER NOT NULL, actions TEXT NOT NULL, hash BLOB NOT NULL,
-        said BLOB NOT NULL, settled INTEGER NOT NULL, read_ms INTEGER NOT NULL, listed INTEGER NOT NULL);
-    CREATE INDEX call_unsettled ON call(account, id, settled, read_ms) WHERE settled < 2;
-    CREATE UNIQUE INDEX call_source ON call(account, vendor_id);
-    CREATE INDEX call_account ON call(account, id);
-    CREATE INDEX call_shown ON call(account, id) WHERE test = 0 AND leg = 0;
-    CREATE INDEX call_from ON call(from_tail, id);
-    CREATE INDEX call_to ON call(to_tail, id);
-    CREATE INDEX call_duration ON call(coalesce(duration, 0), id, duration, account, test, leg);
-    CREATE INDEX call_parent ON call(account, parent) WHERE parent IS NOT NULL;
-    CREATE INDEX call_silent ON call(
-        account, id, test, leg, status, direction, agent, duration, from_tail, to_tail, started_ms, turns)
-        WHERE turns = 0;
-    CREATE TABLE content(id INTEGER PRIMARY KEY REFERENCES call(id), head BLOB NOT NULL);
-    CREATE TABLE part(
-        call INTEGER NOT NULL REFERENCES call(id), n INTEGER NOT NULL, customer INTEGER NOT NULL,
-        agent INTEGER NOT NULL, system INTEGER NOT NULL, unknown INTEGER NOT NULL, body BLOB NOT NULL,
-        PRIMARY KEY(call, n));
-    CREATE TABLE action(
-        call INTEGER NOT NULL REFERENCES call(id), n INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
-        PRIMARY KEY(call, n)) WITHOUT ROWID;
-    CREATE TABLE tally(
-        account INTEGER NOT NULL, day INTEGER NOT NULL, test INTEGER NOT NULL, leg INTEGER NOT NULL,
-        silent INTEGER NOT NULL, unconnected INTEGER NOT NULL, calls INTEGER NOT NULL,
-        PRIMARY KEY(account, day, test, leg, silent, unconnected)) WITHOUT ROWID;
-    CREATE TABLE unreadable(
-        account INTEGER NOT NULL REFERENCES account(id), vendor_id TEXT NOT NULL, fields TEXT NOT NULL,
-        seen_ms INTEGER NOT NULL, PRIMARY KEY(account, vendor_id)) WITHOUT ROWID;
-    CREATE TABLE note(name TEXT PRIMARY KEY, value TEXT NOT NULL);
-    CREATE TABLE stale(call INTEGER PRIMARY KEY);
-    CREATE TABLE missed(
-        account INTEGER NOT NULL REFERENCES account(id), vendor_id TEXT NOT NULL, since_ms INTEGER NOT NULL,
-        PRIMARY KEY(account, vendor_id)) WITHOUT ROWID;
-    CREATE TABLE tombstone(
-        account INTEGER NOT NULL REFERENCES account(id), kind TEXT NOT NULL, digest TEXT NOT NULL,
-        digits INTEGER NOT NULL, before_ms INTEGER, PRIMARY KEY(account, kind, digest, digits)) WITHOUT ROWID;
-    CREATE TABLE audit(
-        id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, principal TEXT NOT NULL, asked TEXT NOT NULL,
-        outcome TEXT NOT NULL, call_ids TEXT NOT NULL, found INTEGER);
-    CREATE INDEX audit_at ON audit(at_ms);
-    CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit entries stay'); END;
-    CREATE TRIGGER audit_keeps BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit entries stay'); END
-    """,
-)
-"""`part`: 512 turns, with how many of each speaker's stand before them. `tally`: calls by UTC day (their key by `DAY`),
-so that what every answer asks costs no walk over all calls. `stale`: see `_sqlite_index`, which has the other tables."""
-
 _ACCOUNT = (
     "id, name, provider, state, problem, next_step, last_synced_ms, high_ms, low_ms, resume, rests_until_ms, vanished"
 )
-_OURS = {"setting", "account", "call"}
-"""Tables that every version has."""
-
-_log = logging.getLogger(__name__)
 
 
 class SQLiteStore(Store):
-    """One file, many readers, one writer at a time. A connection serves one question at a time, whatever its thread."""
+    """One file, many readers, one writer at a time."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, connections: Callable[[Path], Connections] = Connections) -> None:
         """Open or create the file (0600). Raises `StoreError` for a file from a newer version or none of ours."""
         self._path = Path(path).expanduser()
-        self._idle: list[sqlite3.Connection] = []
-        self._lending = threading.Lock()
-        self._writing = threading.RLock()
-        self._closed = False
+        self._connections = connections(self._path)
+        self._reading = self._connections.reading
+        self._transaction = self._connections.writing
         self._known = Known()
         self._totals = Totals()
         self._memory = Memory()
-        self._leading: dict[str, _Alone] = {}
+        self._starting = threading.Lock()
+        self._leading: dict[str, Alone] = {}
         try:
-            with _told(self._path):
-                create_file(self._path)
-            self._migrate()
+            migrate(self._connections)
         except StoreError:
             self.close()
             raise
 
     def close(self) -> None:
         """Close the connections; one that is still answering closes when it is done."""
-        with self._lending:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
-        for alone in self._leading.values():
-            alone.close()
-
-    # -- the file -----------------------------------------------------------------------------------------------
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = self._opened()
-        try:
-            _to_wal(connection)
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA secure_delete=ON")  # the default of some systems' SQLite, not of all
-            connection.execute("PRAGMA foreign_keys=ON")
-            connection.execute("PRAGMA cache_size=-16384")
-            connection.execute("PRAGMA wal_autocheckpoint=4000")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _opened(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-
-    @contextlib.contextmanager
-    def _connection(self) -> Generator[sqlite3.Connection]:
-        """A connection that nobody else uses. Worker threads come and go; what they opened serves the next."""
-        with self._lending:
-            if self._closed:
-                raise StoreError("The database is closed: the server is stopping. Start it again.")
-            connection = self._idle.pop() if self._idle else None
-        connection = connection or self._connect()
-        try:
-            yield connection
-        finally:
-            if connection.in_transaction:
-                with contextlib.suppress(sqlite3.Error):  # the first failure is the one to tell
-                    connection.execute("ROLLBACK")
-            with self._lending:
-                keep = not self._closed and not connection.in_transaction
-                if keep:
-                    self._idle.append(connection)
-            if not keep:
-                connection.close()
-
-    @contextlib.contextmanager
-    def _reading(self) -> Generator[sqlite3.Connection]:
-        """One snapshot for all statements of a question."""
-        with _told(self._path), self._connection() as connection:
-            connection.execute("BEGIN")
-            yield connection
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
-        with _told(self._path), self._writing, self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")
-
-    def _migrate(self) -> None:
-        with _told(self._path), self._connection() as connection:
-            try:
-                connection.execute("CREATE VIRTUAL TABLE temp.probe USING fts5(x)")
-                connection.execute("DROP TABLE temp.probe")
-            except sqlite3.OperationalError as error:
-                raise StoreError(
-                    f"This Python's SQLite ({sqlite3.sqlite_version}) has no FTS5 full-text search. "
-                    "Use a Python from python.org or your system's packages."
-                ) from error
-            current = self._version(connection) == len(MIGRATIONS)
-        if current:
-            return
-        with self._transaction() as db:
-            version = self._version(db)
-            if version > len(MIGRATIONS):
-                raise StoreError(
-                    f"The database {self._path} was written by a newer call-logs-mcp (its version {version}, this "
-                    f"program's {len(MIGRATIONS)}). Upgrade call-logs-mcp, or point CALL_LOGS_DATABASE at another file."
-                )
-            for migration in MIGRATIONS[version:]:
-                for statement in migration.split(";\n"):
-                    db.execute(statement)
-            if version == 0:
-                create(db, "", TOKENISER_VERSION)
-                db.execute("INSERT INTO setting VALUES('tokeniser', ?)", (str(TOKENISER_VERSION),))
-            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-
-    def _version(self, connection: sqlite3.Connection) -> int:
-        """The number of migrations that were run. Raises `StoreError` for another program's database."""
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        if tables and not tables >= _OURS:
-            raise StoreError(
-                f"The database {self._path} belongs to another program. Point CALL_LOGS_DATABASE at another file."
-            )
-        return connection.execute("PRAGMA user_version").fetchone()[0]
+        self._connections.close()
+        with self._starting:
+            for alone in self._leading.values():
+                alone.close()
 
     # -- accounts -----------------------------------------------------------------------------------------------
 
@@ -680,7 +512,7 @@ class SQLiteStore(Store):
                     more = merge_step(db, suffix, first=first)
                 first = False
                 time.sleep(min(MOST_PAUSE_SECONDS, time.monotonic() - begun))
-        with _told(self._path), self._writing, self._connection() as db:
+        with self._connections.alone() as db:
             db.execute("VACUUM")
             [busy, *_] = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
@@ -716,21 +548,20 @@ class SQLiteStore(Store):
         """See `Store.lead`. The lock is a small file of the account's own beside the database."""
         with self._reading() as db:
             number = self._number(db, account)
-        with self._lending:
-            if self._closed:
-                raise StoreError("The database is closed: the server is stopping. Start it again.")
+        with self._starting:
+            self._connections.check_open()
             lock = self._path.with_name(f"{self._path.name}-lead-{number}")
-            return self._leading.setdefault(account, _Alone(lock)).hold()
+            return self._leading.setdefault(account, Alone(lock)).hold()
 
     def resign(self, account: str) -> None:
         """See `Store.resign`."""
-        with self._lending:
+        with self._starting:
             if account in self._leading:
                 self._leading.pop(account).close()
 
     def watch(self) -> SQLiteWatch:
         """See `Store.watch`."""
-        return SQLiteWatch(self._opened, functools.partial(_told, self._path))
+        return SQLiteWatch(self._connections.opened, functools.partial(told, self._path))
 
     def index_progress(self) -> float | None:
         """See `Store.index_progress`."""
@@ -742,7 +573,7 @@ class SQLiteStore(Store):
         with self._reading() as db:
             if not to_build(db):
                 return
-        with contextlib.closing(_Alone(self._path.with_name(f"{self._path.name}-index"))) as building:
+        with contextlib.closing(Alone(self._path.with_name(f"{self._path.name}-index"))) as building:
             known = Known()
             more = building.hold()
             while more and going_on():
@@ -797,90 +628,3 @@ class SQLiteStore(Store):
         with self._reading() as db:
             found = db.execute("SELECT value FROM note WHERE name = ?", (name,)).fetchone()
         return found[0] if found else None
-
-
-class _Alone:
-    """What at most one process does at a time: a transaction held open in a small file. A killed process lets go."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-        self._asking = threading.Lock()
-
-    def hold(self) -> bool:
-        """Whether this one holds it, now or already. Never waits."""
-        with self._asking:
-            if self._connection is not None:
-                return True
-            with _told(self._path):
-                create_file(self._path)
-                connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
-                try:
-                    connection.execute("BEGIN EXCLUSIVE")
-                except sqlite3.OperationalError as error:
-                    connection.close()
-                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                        raise
-                    return False
-                self._connection = connection
-                return True
-
-    def close(self) -> None:
-        with self._asking:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-
-def create_file(path: Path) -> None:
-    """Create the file for its owner alone, where it is not there yet."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with contextlib.suppress(FileExistsError):
-        # Before SQLite does: the journals then inherit the mode. A file that is there is not even opened: to close it
-        # would let go of all locks that this process has on it.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
-
-
-def _to_wal(connection: sqlite3.Connection) -> None:
-    """SQLite does not wait when several processes turn the same new file to WAL at once, so this does."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Generator[None]:
-    """SQLite's and the file system's failures in our words; the log has SQLite's own."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        name = getattr(error, "sqlite_errorname", type(error).__name__)
-        _log.warning("SQLite failed: %s: %s", name, error)
-        raise StoreError(_explained(path, f"{name} {error}".lower())) from error
-    except OSError as error:
-        raise StoreError(
-            f"The database {path} cannot be created or opened ({type(error).__name__}). "
-            "Check the folder's permissions or set CALL_LOGS_DATABASE."
-        ) from error
-
-
-def _explained(path: Path, said: str) -> str:
-    if "not a database" in said or "corrupt" in said or "malformed" in said:
-        return (
-            f"{path} is not a readable call-logs-mcp database. Move it away (the calls are read again from the "
-            "vendors) or point CALL_LOGS_DATABASE at another file."
-        )
-    if "locked" in said or "busy" in said:
-        return f"The database {path} is locked by another program. Close that program, then ask again."
-    if "full" in said:
-        return f"The disk of the database {path} is full. Free some space, then ask again."
-    if "readonly" in said or "unable to open" in said:
-        return f"The database {path} cannot be opened for writing. Check its permissions or set CALL_LOGS_DATABASE."
-    return f"The database {path} could not be used. The log has the reason; set CALL_LOGS_DATABASE to use another."
