@@ -21,6 +21,8 @@ from run import ROUNDS, Setup, Table, prepared, said
 from yardsticks import Question
 
 SIZES = 2
+FILTERED = "common, "
+"""What classes with filters begin with."""
 
 
 async def _both(servers: list[Server], empty: Server, asked: list[Question], rounds: int) -> list[Measured]:
@@ -39,6 +41,22 @@ async def _both(servers: list[Server], empty: Server, asked: list[Question], rou
     for measured, server, used in zip(found, servers, before, strict=True):
         measured.processor = (server.processor_seconds() - used) / max(1, len(measured.floors))
     return found
+
+
+def _row(name: str, first: Measured, second: Measured) -> tuple[str, ...]:
+    floor = statistics.median(first.floors + second.floors)
+    ratios = [
+        (percentile(second.typical, share) - floor) / (percentile(first.typical, share) - floor) for share in (0.5, 0.95)
+    ]
+    matching = [statistics.median(body["total_calls"] for body in one.bodies) for one in (first, second)]
+    return (
+        name,
+        " / ".join(f"{number:,.0f}" for number in matching),
+        halves(first.typical, floor),
+        halves(second.typical, floor),
+        " / ".join(f"{ratio:.2f}" for ratio in ratios),
+        f"{second.processor / first.processor:.2f}",
+    )
 
 
 async def table(setups: list[Setup]) -> Table:
@@ -64,28 +82,19 @@ async def table(setups: list[Setup]) -> Table:
         servers = [smaller, larger]
         for server in (empty, *servers):
             await server.ask("list_calls", {})
+        whole: list[Measured] = [Measured([]), Measured([])]
         for name, asked in classes.items():
             said(name)
-            first, second = await _both(servers, empty, asked, setups[0].rounds)
-            floor = statistics.median(first.floors + second.floors)
-            floors.append(floor)
-            ratios = [
-                (percentile(second.typical, share) - floor) / (percentile(first.typical, share) - floor)
-                for share in (0.5, 0.95)
-            ]
-            made.rows.append(
-                (
-                    name,
-                    " / ".join(
-                        f"{statistics.median(body['total_calls'] for body in one.bodies):,.0f}"
-                        for one in (first, second)
-                    ),
-                    halves(first.typical, floor),
-                    halves(second.typical, floor),
-                    " / ".join(f"{ratio:.2f}" for ratio in ratios),
-                    f"{second.processor / first.processor:.2f}",
-                )
-            )
+            found = await _both(servers, empty, asked, setups[0].rounds)
+            made.rows.append(_row(name, *found))
+            floors += [floor for one in found for floor in one.floors]
+            if name.startswith(FILTERED):
+                for one, more in zip(whole, found, strict=True):
+                    one.seconds += more.seconds
+                    one.bodies += more.bodies
+                    one.floors += more.floors
+                    one.processor += more.processor
+        made.rows.append(_row("… all with filters, as one class", *whole))
     made.notes.append(
         f"Less the floor, an empty tool's answer between the questions: {ms(statistics.median(floors))} ms. Both are asked the "
         f"same questions. Each is asked {setups[0].rounds} times and counts with its median; the processor's ratio is of all of them, the first times "
