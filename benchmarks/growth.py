@@ -46,7 +46,8 @@ async def _both(servers: list[Server], empty: Server, asked: list[Question], rou
 def _row(name: str, first: Measured, second: Measured) -> tuple[str, ...]:
     floor = statistics.median(first.floors + second.floors)
     ratios = [
-        (percentile(second.typical, share) - floor) / (percentile(first.typical, share) - floor) for share in (0.5, 0.95)
+        (percentile(second.typical, share) - floor) / (percentile(first.typical, share) - floor)
+        for share in (0.5, 0.95)
     ]
     matching = [statistics.median(body["total_calls"] for body in one.bodies) for one in (first, second)]
     return (
