@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from call_logs.errors import BadQuery
 from call_logs.model import Call, Speaker, Turn
 from call_logs.store import Filter
-from call_logs.store.frequencies import counted_by, frequencies_of, is_counted
+from call_logs.store.frequencies import Frequencies, counted_by, frequencies_of, is_counted
 from call_logs.store.kept import LONGEST, Kept
 from call_logs.store.parts import best_in
 from call_logs.store.query import MAX_TERMS, Query, Term, parse
@@ -585,7 +585,7 @@ def order(terms: Sequence[Weighted], *texts: str, by_texts: bool = False) -> lis
     said = [" ".join(text.replace("|", TURN).split()) for text in texts]
     columns = [[text, "", "", ""] for text in said]
     counts = [Counter(word for word in text.split() if word != TURN) for text in said]
-    lines = [(n, frequencies_of(columns[n], counts[n]).encode()) for n in range(len(said))]
+    lines = [(n, Frequencies.of(frequencies_of(columns[n], counts[n]).encode())) for n in range(len(said))]
     whole = {n: text_of([column.encode() for column in columns[n]]) for n in range(len(said))}
     phrase = phrase_of(terms)
     phrased = {n for n, text in whole.items() if phrase and phrase in text}
@@ -656,7 +656,8 @@ def test_frequencies_tell_how_often_a_call_says_what_it_matches(query: str, seed
     said = [rng.choice(likely) for _ in range(rng.choice([0, 3, 30, 3000]))]
     said += [rng.choice([term.needle, *term.others]).decode().strip() for term in terms]  # what is ranked matches
     text = " ".join(said)
-    found = counted_by([(7, frequencies_of([text, "", "", ""], Counter(said)).encode())], terms)
+    line = frequencies_of([text, "", "", ""], Counter(said)).encode()
+    found = counted_by([(7, Frequencies.of(line))], terms)
     assert list(found.calls) == [7]
     assert list(found.sizes) == [len(text_of([text.encode(), b"", b"", b""]))]
     for term, [count] in zip(terms, found.counts, strict=True):
@@ -701,7 +702,7 @@ def test_what_the_index_holds_is_read_once_as_long_as_nothing_changes() -> None:
         asked.append(keys)
         return {key: b"%d of %d" % (key, len(asked)) for key in keys}
 
-    kept = Kept(1000)
+    kept = Kept[bytes](1000, len)
     assert kept.of("1", [3, 2], read) == [(3, b"3 of 1"), (2, b"2 of 1")]
     assert kept.of("1", [4, 3, 2], read) == [(4, b"4 of 2"), (3, b"3 of 1"), (2, b"2 of 1")]
     assert kept.of("1", [2, 4], read) == [(2, b"2 of 1"), (4, b"4 of 2")]
@@ -716,7 +717,7 @@ def test_of_too_much_what_was_used_last_is_kept_and_nothing_that_is_very_long() 
         asked.extend(keys)
         return {key: b"a" * (LONGEST + 1 if key == 999 else LONGEST) for key in keys}
 
-    kept = Kept(8 * LONGEST)
+    kept = Kept[bytes](8 * LONGEST, len)
     for key in range(4):
         kept.of("1", [999, key], read)
     assert asked == [999, 0, 999, 1, 999, 2, 999, 3]

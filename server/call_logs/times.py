@@ -15,6 +15,8 @@ from call_logs.errors import BadQuery
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"([0-9]{1,15})\s*([smhdw]?)")
 
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
 _LAST = re.compile(r"(?:last|past) (?:([0-9]{1,9}) )?(minute|hour|day|week|month)s?")
 _AGO = re.compile(r"([0-9]{1,9}) days? ago")
 _SPACES = re.compile(r"[\s_]+|(?<=\w)-(?=\w)")
@@ -68,6 +70,17 @@ def show(moment: datetime, zone: ZoneInfo) -> str:
     """The aware moment on the clock of the zone, with its offset: `2026-11-19 14:50 -05:00`."""
     shown = moment.astimezone(zone).isoformat(sep=" ", timespec="minutes")
     return f"{shown[:16]} {shown[16:]}"
+
+
+def day_of(moment: datetime) -> str:
+    """The moment's day on its own clock, without the year: `Nov 19`."""
+    return f"{_MONTHS[moment.month - 1]} {moment.day:02}"
+
+
+def minute_of(moment: datetime) -> str:
+    """The moment's time of day on its own clock, with its offset: `14:50 -05:00`."""
+    shown = moment.isoformat(timespec="minutes")
+    return f"{shown[11:16]} {shown[16:]}"
 
 
 def show_seconds(seconds: float | None) -> str:

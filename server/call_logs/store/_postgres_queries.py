@@ -1,24 +1,33 @@
 """What is asked of PostgreSQL: filters as statements, and the search in bags of lexemes; see `postgres`."""
 
-import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any
 
-from call_logs.model import UNCONNECTED, Speaker, Turn
-from call_logs.store import NO_NUMBER, RANKED, Filter, Hit, Occurrence, Row, SearchPage, SearchPosition, Silent
+from call_logs.model import UNCONNECTED, Speaker
+from call_logs.store import NO_NUMBER, RANKED, Filter, Hit, Occurrence, SearchPage, SearchPosition, Silent
 from call_logs.store._postgres_connections import Connection, ask
 from call_logs.store._postgres_index import EXACT, HUGE, HUGE_LEXEME, LONG, LONGEST_WORD, WEIGHTS
 from call_logs.store._postgres_schema import settings
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
-from call_logs.store.frequencies import counted_by, is_counted
+from call_logs.store.frequencies import Frequencies, counted_by, is_counted
 from call_logs.store.kept import Memory
-from call_logs.store.parts import PART, Candidate, best_in, part_at, turns_of, unpacked
 from call_logs.store.query import Query, Term
-from call_logs.store.ranking import Counted, Weighted, counted_in, phrase_of, scored, text_of, weight, weighted
+from call_logs.store.quoting import Parts, hits_of
+from call_logs.store.ranking import (
+    Counted,
+    Weighted,
+    counted_in,
+    foremost,
+    phrase_of,
+    scored,
+    text_of,
+    weight,
+    weighted,
+)
 from call_logs.store.shared import (
     CLOSE_LENGTHS,
     COUNTED,
@@ -442,11 +451,9 @@ def most_relevant(
         saying(db, index, phrase_of(terms), speaker, keys),
         lambda some: dict(joined_texts(db, memory, index, some, speaker)),
     )
-    if after is not None:
-        found = [place for place in found if place < (after.score, after.key)]
-    best = heapq.nlargest(limit, found)
+    best, more = foremost(found, limit, (after.score, after.key) if after else None)
     hits = hits_at(db, index, terms, best, speaker)
-    return SearchPage(hits, total, total <= RANKED, len(found) > limit, known, weights)
+    return SearchPage(hits, total, total <= RANKED, more, known, weights)
 
 
 def counted_of(
@@ -456,8 +463,8 @@ def counted_of(
     if speaker or not is_counted(terms):
         return counted_in(joined_texts(db, memory, index, keys, speaker), terms)
 
-    def read(missing: Sequence[int]) -> dict[int, bytes]:
-        return {key: frequencies for key, [frequencies] in texts_of(db, index, missing, ["frequencies"]).items()}
+    def read(missing: Sequence[int]) -> dict[int, Frequencies]:
+        return {key: Frequencies.of(line) for key, [line] in texts_of(db, index, missing, ["frequencies"]).items()}
 
     return counted_by(memory.frequencies.of((index.words, _changes(db)), keys, read), terms)
 
@@ -547,68 +554,19 @@ def hits_at(
     keys = [key for _, key in places]
     columns = [speaker] if speaker else SPOKEN
     rows = {row[0]: row_of(row) for row in ask(db, f"SELECT {ROW} FROM {FROM} WHERE call.id = ANY(%s)", (keys,))}
-    candidates: dict[int, dict[str, Candidate]] = {}
-    for key, texts in texts_of(db, index, keys, columns).items():
-        best = {who: best_in(text, terms) for who, text in zip(columns, texts, strict=True)}
-        first = min((one.rank for one in best.values() if one), default=None)
-        candidates[key] = {who: one for who, one in best.items() if one and one.rank == first}
-    parts = Parts(db, keys)
-    parts.load(
-        {(key, parts.holding(key, who, one.turn)) for key, best in candidates.items() for who, one in best.items()}
-    )
-    positions = {
-        key: min((parts.position(key, who, one.turn) for who, one in best.items()), default=1)
-        for key, best in candidates.items()
-    }
-    parts.load({(key, part_at(at)) for key, n in positions.items() for at in (max(1, n - 1), n, n + 1)})
-    return [_hit(rows[key], parts, positions[key], score) for score, key in places]
+    texts = {key: dict(zip(columns, said, strict=True)) for key, said in texts_of(db, index, keys, columns).items()}
 
+    def before(calls: list[int]) -> Iterable[tuple[int, ...]]:
+        statement = f"SELECT call, {', '.join(SPOKEN)} FROM part WHERE call = ANY(%s) ORDER BY call, n"
+        return ask(db, statement, (calls,))
 
-def _hit(row: Row, parts: "Parts", position: int, score: float) -> Hit:
-    turn = parts.turn(row.key, position)
-    assert turn is not None  # noqa: S101 - a call that matches has turns
-    return Hit(row, turn, parts.turn(row.key, position - 1), parts.turn(row.key, position + 1), score)
-
-
-class Parts:
-    """Turns of several calls, of which few parts are read. Positions count from 1, parts and a speaker's turns from 0."""
-
-    def __init__(self, db: Connection, keys: Sequence[int]) -> None:
-        self._db = db
-        self._before: dict[int, list[Mapping[str, int]]] = {}
-        self._turns: dict[tuple[int, int], tuple[Turn, ...]] = {}
-        for key, *counts in ask(
-            db, f"SELECT call, {', '.join(SPOKEN)} FROM part WHERE call = ANY(%s) ORDER BY call, n", (list(keys),)
-        ):
-            self._before.setdefault(key, []).append(dict(zip(SPOKEN, counts, strict=True)))
-
-    def load(self, wanted: Iterable[tuple[int, int]]) -> None:
-        """Read these parts of calls, where they are and were not read yet."""
-        missing = [(key, n) for key, n in wanted if n < len(self._before[key]) and (key, n) not in self._turns]
-        if not missing:
-            return
-        found = ask(
-            self._db,
-            "SELECT call, n, body FROM part JOIN unnest(%s::bigint[], %s::int[]) AS wanted(call, n) USING (call, n)",
-            [list(column) for column in zip(*missing, strict=True)],
+    def bodies(wanted: list[tuple[int, int]]) -> Iterable[tuple[int, int, bytes]]:
+        statement = (
+            "SELECT call, n, body FROM part JOIN unnest(%s::bigint[], %s::int[]) AS wanted(call, n) USING (call, n)"
         )
-        self._turns |= {(key, n): turns_of(unpacked(body)) for key, n, body in found}
+        return ask(db, statement, [list(column) for column in zip(*wanted, strict=True)])
 
-    def holding(self, key: int, speaker: str, index: int) -> int:
-        """The part with this turn of the speaker's."""
-        return sum(before[speaker] <= index for before in self._before[key]) - 1
-
-    def position(self, key: int, speaker: str, index: int) -> int:
-        """Which turn of the call this one of the speaker's is. Its part was read."""
-        n = self.holding(key, speaker, index)
-        own = (place for place, turn in enumerate(self._turns[key, n], 1) if turn.speaker == speaker)
-        return n * PART + next(islice(own, index - self._before[key][n][speaker], None))
-
-    def turn(self, key: int, position: int) -> Turn | None:
-        """The turn at this position, if there is one. Its part was read."""
-        part = self._turns.get((key, part_at(position)), ())
-        at = (position - 1) % PART
-        return part[at] if position > 0 and at < len(part) else None
+    return hits_of(places, rows, texts, terms, Parts(rows.values(), before, bodies))
 
 
 def forms_of(db: Connection, vocabulary: str, words: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -1,23 +1,33 @@
 """What is asked of SQLite: filters as statements, and the search in its full-text index; see `sqlite`."""
 
-import heapq
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from call_logs.model import Turn
-from call_logs.store import NO_NUMBER, RANKED, Filter, Hit, Occurrence, Row, SearchPage, SearchPosition
+from call_logs.store import NO_NUMBER, RANKED, Filter, Hit, Occurrence, SearchPage, SearchPosition
 from call_logs.store._sqlite_index import COLUMNS
 from call_logs.store._sqlite_rows import part_bodies, places_for
 from call_logs.store.forms import LANGUAGES, MOST_FORMS, close, may_vary, stem
-from call_logs.store.frequencies import counted_by, is_counted
+from call_logs.store.frequencies import Frequencies, counted_by, is_counted
 from call_logs.store.kept import Memory
-from call_logs.store.parts import PART, best_in, part_at, turns_of, unpacked
+from call_logs.store.parts import PART, part_at, turns_of
 from call_logs.store.query import Query, Term
-from call_logs.store.ranking import Counted, Weighted, counted_in, phrase_of, scored, text_of, weight, weighted
+from call_logs.store.quoting import Parts, hits_of
+from call_logs.store.ranking import (
+    Counted,
+    Weighted,
+    counted_in,
+    foremost,
+    phrase_of,
+    scored,
+    text_of,
+    weight,
+    weighted,
+)
 from call_logs.store.shared import (
     CLOSE_LENGTHS,
     COUNTED,
@@ -359,11 +369,9 @@ def most_relevant(
         saying(db, phrase_of(terms), matching.columns, keys),
         lambda some: dict(joined_texts(db, memory, some, matching.columns)),
     )
-    if after is not None:
-        found = [place for place in found if place < (after.score, after.key)]
-    best = heapq.nlargest(limit, found)
+    best, more = foremost(found, limit, (after.score, after.key) if after else None)
     hits = hits_at(db, terms, best, matching.columns)
-    return SearchPage(hits, total, total <= RANKED, len(found) > limit, known, weights)
+    return SearchPage(hits, total, total <= RANKED, more, known, weights)
 
 
 def counted_of(
@@ -373,8 +381,8 @@ def counted_of(
     if len(columns) < len(SPOKEN) or not is_counted(terms):
         return counted_in(joined_texts(db, memory, keys, columns), terms)
 
-    def read(missing: Sequence[int]) -> dict[int, bytes]:
-        return dict(_index_of(db, missing, ["frequencies"]))
+    def read(missing: Sequence[int]) -> dict[int, Frequencies]:
+        return {key: Frequencies.of(line) for key, line in _index_of(db, missing, ["frequencies"])}
 
     return counted_by(memory.frequencies.of(_changes(db), keys, read), terms)
 
@@ -466,44 +474,23 @@ def hits_at(
     columns: Sequence[str],
 ) -> list[Hit]:
     keys = [key for _, key in places]
-    texts = texts_of(db, keys, columns)
+    texts = {key: dict(zip(columns, said, strict=True)) for key, said in texts_of(db, keys, columns).items()}
     found = db.execute(f"SELECT {ROW} FROM {FROM} WHERE call.id IN ({places_for(keys)})", keys)
     rows = {row[0]: row_of(row) for row in found}
-    return [hit_at(db, terms, score, rows[key], dict(zip(columns, texts[key], strict=True))) for score, key in places]
 
+    def before(calls: list[int]) -> Iterable[tuple[int, ...]]:
+        statement = f"SELECT call, {', '.join(SPOKEN)} FROM part WHERE call IN ({places_for(calls)}) ORDER BY call, n"
+        return db.execute(statement, calls)
 
-def hit_at(
-    db: sqlite3.Connection, terms: Sequence[Weighted], score: float, row: Row, texts: Mapping[str, bytes]
-) -> Hit:
-    """The call with the turn that answers best, told from the index's own text; no part is read that is not needed."""
-    candidates = {speaker: best for speaker, text in texts.items() if (best := best_in(text, terms)) is not None}
-    first = min((best.rank for best in candidates.values()), default=None)
-    places = [(speaker, best.turn) for speaker, best in candidates.items() if best.rank == first]
-    if row.turns <= PART:
-        begin, near = 1, turns_between(db, row.key, 1, None)
-        position = min((nth_of(near, speaker, number) for speaker, number in places), default=1)
-    else:
-        position = min((position_of(db, row.key, speaker, number) for speaker, number in places), default=1)
-        begin = max(1, position - 1)
-        near = turns_between(db, row.key, begin, position + 1)
-    at = position - begin
-    return Hit(row, near[at], near[at - 1] if at else None, near[at + 1] if at + 1 < len(near) else None, score)
+    def bodies(wanted: list[tuple[int, int]]) -> Iterable[tuple[int, int, bytes]]:
+        pairs = ", ".join(["(?, ?)"] * len(wanted))
+        return db.execute(
+            f"WITH wanted(call, n) AS (VALUES {pairs})"
+            " SELECT part.call, part.n, part.body FROM wanted CROSS JOIN part USING (call, n)",
+            list(itertools.chain.from_iterable(wanted)),
+        )
 
-
-def nth_of(turns: Sequence[Turn], speaker: str, index: int) -> int:
-    """The position (from 1) of the speaker's turn of this index (from 0)."""
-    own = (position for position, turn in enumerate(turns, 1) if turn.speaker == speaker)
-    return next(itertools.islice(own, index, None))
-
-
-def position_of(db: sqlite3.Connection, key: int, speaker: str, index: int) -> int:
-    """Which turn of the call (from 1) is the speaker's turn of this index (from 0)."""
-    number, before, body = db.execute(
-        f"SELECT n, {speaker}, body FROM part WHERE call = ? AND n ="
-        f" (SELECT max(n) FROM part WHERE call = ? AND {speaker} <= ?)",
-        (key, key, index),
-    ).fetchone()
-    return number * PART + nth_of(turns_of(unpacked(body)), speaker, index - before)
+    return hits_of(places, rows, texts, terms, Parts(rows.values(), before, bodies))
 
 
 def turns_between(db: sqlite3.Connection, key: int, first: int, last: int | None) -> list[Turn]:

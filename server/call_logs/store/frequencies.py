@@ -5,9 +5,23 @@ What matches a word that is not there says it once. Words are letters, digits an
 taken for anything else.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from call_logs.store.ranking import APART, FORM, Counted, Weighted
+
+
+class Frequencies(NamedTuple):
+    """A call's frequencies, read: the bytes of its text, and the words that it says more than once (` refund=3 the=21 `)."""
+
+    size: int
+    said: bytes
+
+    @classmethod
+    def of(cls, line: bytes) -> "Frequencies":
+        """As `frequencies_of` wrote them."""
+        end = line.index(b" ")
+        return cls(int(line[:end]), line[end:])
 
 
 def frequencies_of(columns: Sequence[str], counts: Mapping[str, int]) -> str:
@@ -26,13 +40,13 @@ def is_counted(terms: Sequence[Weighted]) -> bool:
     return words and len({term.part for term in terms}) == len(terms)
 
 
-def counted_by(calls: Sequence[tuple[int, bytes]], terms: Sequence[Weighted]) -> Counted:
-    """How often calls (key, frequencies) say terms that they match."""
-    lines = [said for _, said in calls]
+def counted_by(calls: Sequence[tuple[int, Frequencies]], terms: Sequence[Weighted]) -> Counted:
+    """How often calls, by their keys, say terms that they match."""
+    lines = [frequencies.said for _, frequencies in calls]
     return Counted(
         [call for call, _ in calls],
-        [int(said[: said.index(b" ")]) for said in lines],
-        [list(map(_counter(term), lines)) for term in terms],
+        [frequencies.size for _, frequencies in calls],
+        [_counts(term, lines) for term in terms],
         exact=not any(term.others or _is_beginning(term) for term in terms),
     )
 
@@ -41,22 +55,24 @@ def _is_beginning(term: Weighted) -> bool:
     return not term.needle.endswith(b" ")
 
 
-def _counter(term: Weighted) -> Callable[[bytes], float]:
-    """What counts the term in a call's frequencies; of its forms those that are said more than once, or else one."""
+def _counts(term: Weighted, lines: Sequence[bytes]) -> list[float]:
+    """How often each of the calls says the term; of its forms those that are said more than once, or else one."""
     if _is_beginning(term):
-        return lambda line: _begun(term.needle, line) or 1
-    said = _said(term.needle)
-    if not term.others:
-        return lambda line: said(line) or 1
-    others = [_said(other) for other in term.others]
+        return [_begun(term.needle, line) or 1 for line in lines]
+    word, length = _sought(term.needle)
+    if not term.others:  # as below, for the most frequent question
+        return [
+            1 if (at := line.find(word)) < 0 else int(line[at + length : line.index(b" ", at + length)])
+            for line in lines
+        ]
+    others = [_sought(other) for other in term.others]
     beginning = term.beginning
-
-    def count(line: bytes) -> float:
-        if beginning not in line:
-            return 1
-        return said(line) + FORM * sum([other(line) for other in others]) or 1
-
-    return count
+    return [
+        (_said(word, length, line) + FORM * sum([_said(*other, line) for other in others]) or 1)
+        if beginning in line
+        else 1
+        for line in lines
+    ]
 
 
 def _begun(needle: bytes, line: bytes) -> int:
@@ -71,15 +87,15 @@ def _begun(needle: bytes, line: bytes) -> int:
     return count
 
 
-def _said(word: bytes) -> Callable[[bytes], int]:
+def _sought(word: bytes) -> tuple[bytes, int]:
+    """What a word's number stands behind, and how long that is."""
+    return word[:-1] + b"=", len(word)
+
+
+def _said(word: bytes, length: int, line: bytes) -> int:
     """How often a word is said that is said more than once, else 0."""
-    sought = word[:-1] + b"="
-
-    def said(line: bytes) -> int:
-        at = line.find(sought)
-        if at < 0:
-            return 0
-        at += len(sought)
-        return int(line[at : line.index(b" ", at)])
-
-    return said
+    at = line.find(word)
+    if at < 0:
+        return 0
+    at += length
+    return int(line[at : line.index(b" ", at)])

@@ -2,6 +2,9 @@
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+from call_logs.store.frequencies import Frequencies
 
 MOST_FREQUENCIES = 16 << 20
 """Bytes of frequencies that are kept, and …"""
@@ -12,27 +15,30 @@ MOST_TEXTS = 16 << 20
 LONGEST = 1 << 16
 """Bytes of what is kept of one call."""
 
+T = TypeVar("T")
 
-class Kept:
-    """Bytes by their calls' keys, all of one state of the store; of too many, those that were used last.
+
+class Kept(Generic[T]):
+    """What is known of calls, by their keys, all of one state of the store; of too much, what was used last.
 
     May be used from any thread.
     """
 
-    def __init__(self, most: int) -> None:
-        """Nothing is kept yet, and never more than `most` bytes."""
+    def __init__(self, most: int, size: Callable[[T], int]) -> None:
+        """Nothing is kept yet, and never more than `most` bytes. `size` tells those of one call."""
         self._most = most
+        self._size = size
         self._adding = threading.Lock()
-        self._held = _Held(None)
+        self._held = _Held[T](None)
 
     def of(
-        self, as_of: Hashable, keys: Sequence[int], read: Callable[[list[int]], dict[int, bytes]]
-    ) -> list[tuple[int, bytes]]:
-        """(key, bytes) of each call; `read` gives those that are not kept. `as_of` tells the state of the store that is
+        self, as_of: Hashable, keys: Sequence[int], read: Callable[[list[int]], dict[int, T]]
+    ) -> list[tuple[int, T]]:
+        """(key, what is known) of each call; `read` gives what is not kept. `as_of` tells the state of the store that is
         read: of another one nothing holds any more."""
         held = self._held
         if held.as_of != as_of:
-            held = self._held = _Held(as_of)
+            held = self._held = _Held[T](as_of)
         recent, older = held.recent, held.older
         found = [recent.get(key) for key in keys]
         if None in found:
@@ -41,7 +47,7 @@ class Kept:
             if missing := [key for key in absent if key not in used]:
                 used |= read(missing)
             with self._adding:
-                held.use(used, self._most)
+                held.use(used, self._size, self._most)
             found = [used.get(key) if one is None else one for key, one in zip(keys, found, strict=True)]
         return [(key, one) for key, one in zip(keys, found, strict=True) if one is not None]
 
@@ -51,23 +57,23 @@ class Memory:
 
     def __init__(self) -> None:
         """Nothing yet."""
-        self.frequencies = Kept(MOST_FREQUENCIES)
-        self.texts = Kept(MOST_TEXTS)
+        self.frequencies = Kept[Frequencies](MOST_FREQUENCIES, lambda one: len(one.said))
+        self.texts = Kept[bytes](MOST_TEXTS, len)
 
 
-class _Held:
+class _Held(Generic[T]):
     """What was used last, and what was used before that: the older half goes at once, when the newer one is full."""
 
     def __init__(self, as_of: Hashable) -> None:
         self.as_of = as_of
-        self.recent: dict[int, bytes] = {}
-        self.older: dict[int, bytes] = {}
+        self.recent: dict[int, T] = {}
+        self.older: dict[int, T] = {}
         self._bytes = 0
 
-    def use(self, used: dict[int, bytes], most: int) -> None:
+    def use(self, used: dict[int, T], size_of: Callable[[T], int], most: int) -> None:
         """These are used now."""
-        short = {key: one for key, one in used.items() if len(one) <= LONGEST}
-        size = sum(map(len, short.values()))
+        short = {key: one for key, one in used.items() if size_of(one) <= LONGEST}
+        size = sum(map(size_of, short.values()))
         if self._bytes + size > most // 2:
             self.older, self.recent, self._bytes = self.recent, {}, 0
         if size <= most // 2:

@@ -30,6 +30,9 @@ NEXT = K1 + 1
 NEAR = 0.5
 """What words in their order count at most that are not next to each other; less with each word between them."""
 
+_DECIMALS = 6
+_STEP = 10.0**-_DECIMALS
+
 
 @dataclass(frozen=True, eq=False)
 class Weighted:
@@ -99,7 +102,7 @@ def scored(
     phrased: Collection[int],
     texts: Callable[[Sequence[int]], Mapping[int, bytes]],
 ) -> list[tuple[float, int]]:
-    """(score, key) of each call; the largest is the best, and of equal scores that of the newest call.
+    """(score, key) of each call; see `foremost` for their order.
 
     `phrased`: the calls that say `phrase_of`. `texts` reads those that are compared by their best turn, and counted again
     where their frequencies were not exact.
@@ -114,7 +117,28 @@ def scored(
             exact = dict(zip(again.calls, bm25(again, terms, typical), strict=True))
             found = [(exact.get(call, score), call) for score, call in found]
         found = [(score + best_turn_score(said[call], terms) if call in said else score, call) for score, call in found]
-    return [(round(score, 6), call) for score, call in found]  # a cursor holds the rounded score
+    return found
+
+
+def foremost(
+    found: Sequence[tuple[float, int]], limit: int, after: tuple[float, int] | None = None
+) -> tuple[list[tuple[float, int]], bool]:
+    """The best of these calls (score, key), best first, at most `limit` of those behind a place; and whether there are more.
+
+    Scores count as a cursor holds them, rounded; of equal ones that of the newest call is better.
+    """
+    if after is not None:
+        found = [place for place in _rounded(found) if place < after]
+    elif len(found) > limit:
+        least = heapq.nlargest(limit, found)[-1][0] - _STEP
+        return heapq.nlargest(limit, _rounded([place for place in found if place[0] >= least])), True
+    else:
+        found = _rounded(found)
+    return heapq.nlargest(limit, found), len(found) > limit
+
+
+def _rounded(found: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
+    return [(round(score, _DECIMALS), call) for score, call in found]
 
 
 def bm25(counted: Counted, terms: Sequence[Weighted], typical: float) -> list[float]:

@@ -21,7 +21,7 @@ from call_logs.model import UNCONNECTED, ActionKind, Call, Direction, Scalar, St
 from call_logs.store import Filter, Row
 from call_logs.sync import Health
 from call_logs.text import clean_tree, defang, fence, new_mark, one_line, short
-from call_logs.times import Window, show, show_seconds
+from call_logs.times import Window, day_of, minute_of, show, show_seconds
 from call_logs.tools import App, CleanResult
 
 DEFAULT_CHARACTERS = 10_000
@@ -180,8 +180,8 @@ def row_part(row: Row, zone: ZoneInfo, summary: str | None = None) -> CallPart:
 def row_line(row: Row, zone: ZoneInfo, now: datetime) -> str:
     """A row for the text channel, at most 35 tokens beside its id; the year only where it is not this one."""
     there = row.started_at.astimezone(zone)
-    year = "" if there.year == now.astimezone(zone).year else f"{there:%Y} "
-    parts = [f"{year}{there:%b %d %H:%M} {offset(there)}"]
+    year = "" if there.year == now.astimezone(zone).year else f"{there.year} "
+    parts = [f"{year}{day_of(there)} {minute_of(there)}"]
     # Vendors differ in whether a call that never connected took no time or none is known.
     parts += [show_seconds(row.duration_seconds)] if row.status not in UNCONNECTED else []
     parts += [str(row.direction)] if row.direction is not Direction.UNKNOWN else []
@@ -194,11 +194,6 @@ def row_line(row: Row, zone: ZoneInfo, now: datetime) -> str:
     heard = counted(row.turns, "turn") if row.turns else "" if row.status in UNCONNECTED else "no transcript"
     tail = [ended, number, fact(row.agent), heard, done, "test" if row.is_test else ""]
     return f"{row.id} {' '.join(parts)}, {', '.join(word for word in tail if word)}"
-
-
-def offset(moment: datetime) -> str:
-    """The moment's offset from UTC, as in "-05:00"."""
-    return moment.isoformat()[-6:]
 
 
 def counted(number: int, thing: str) -> str:
@@ -217,8 +212,8 @@ def when_said(row: Row, offset_seconds: float | None, zone: ZoneInfo, now: datet
     The year stands there only where it is not this one.
     """
     there = row.started_at.astimezone(zone)
-    year = "" if there.year == now.astimezone(zone).year else f" {there:%Y}"
-    when = f"{there:%b %d}{year}, {there:%H:%M} {offset(there)}"
+    year = "" if there.year == now.astimezone(zone).year else f" {there.year}"
+    when = f"{day_of(there)}{year}, {minute_of(there)}"
     return when if offset_seconds is None else f"{when} · {show_seconds(offset_seconds)}"
 
 

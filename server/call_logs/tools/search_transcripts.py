@@ -286,7 +286,7 @@ def _fitting(
         parts = []
         for hit in quotable:
             part = hit.part(form)
-            left -= estimated_tokens(_line(part, 1) + _quote(part, 1, form)) + 1
+            left -= hit.tokens_around(part) + estimated_tokens(_quote(part, 1, form))
             if left < 0 and parts:
                 break
             parts.append(part)
@@ -335,6 +335,7 @@ class _Quotable:
         self._quote = Quote(turn, query)
         self._before, self._after = _Neighbour.of(hit.before), _Neighbour.of(hit.after)
         self._also = [(one, Quote(one, query)) for one in also]
+        self._around: int | None = None
         self._facts: dict[str, Any] = {
             "call_id": row.id,
             "turn": turn.n,
@@ -348,6 +349,12 @@ class _Quotable:
             "speakers_parsed": turn.parsed or None,
             "uri": transcript_uri(row.id),
         }
+
+    def tokens_around(self, part: HitPart) -> int:
+        """About how many tokens there are beside its quotes, which are the same in every form of it."""
+        if self._around is None:
+            self._around = estimated_tokens(_line(part, 1)) + 1
+        return self._around
 
     def part(self, form: _Form) -> HitPart:
         """The hit as long as this form has it."""
