@@ -441,6 +441,66 @@ def test_only_one_builds_an_index(store: SQLiteStore, path: Path, later: Callabl
     assert store.index_progress() is None
 
 
+def pieces(path: Path) -> int:
+    """In how many pieces a word of the index may stand."""
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute("SELECT count(DISTINCT segid) FROM words_idx").fetchone()[0]
+
+
+def test_what_was_written_in_many_pieces_is_put_together_when_it_is_a_fifth(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_FEW_UNMERGED", 4)
+
+    def write(*numbers: int) -> None:
+        for n in numbers:
+            store.save_page("acme", [call(n, f"a refund of {n} dollars")])
+
+    write(1, 2, 3)
+    store.build_index(lambda: True)
+    assert pieces(path) == 3, "too few to be worth it"
+    write(*range(4, 21))
+    before = pieces(path)
+    store.build_index(lambda: False)
+    assert pieces(path) == before > 1
+    store.build_index(lambda: True)
+    assert pieces(path) == 1
+    write(21, 22, 23, 24)
+    store.build_index(lambda: True)
+    assert pieces(path) == 5, "less than a fifth of all"
+    write(20, 25)
+    store.save_page("acme", [call(1, "no refund")])
+    store.build_index(lambda: True)
+    assert pieces(path) == 1
+    assert [total(store, f"{n} dollars") for n in (1, 2, 20, 25)] == [0, 1, 1, 1]
+    assert total(store, "refund") == 25
+    sound(path)
+
+
+def test_putting_the_index_together_goes_on_where_it_stopped(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_FEW_UNMERGED", 4)
+    monkeypatch.setattr(index, "_MERGED_PAGES", 1)
+    for n in range(12):
+        store.save_page("acme", [call(n, " ".join(f"word{n}x{other}" for other in range(900)))])
+    store.close()
+    openings = 0
+    while pieces(path) > 1:
+        openings += 1
+        with closing(SQLiteStore(path)) as stopped:
+            left = iter(range(6))
+            stopped.build_index(lambda left=left: next(left, None) is not None)
+            assert total(stopped, "word3x899") == 1
+    assert 1 < openings < 100
+    with closing(SQLiteStore(path)) as again:
+        again.build_index(lambda: True)
+        again.save_page("acme", [call(12, "refund")])
+        again.build_index(lambda: True)
+        assert pieces(path) == 2, "it is known to be done"
+    sound(path)
+
+
 def test_words_that_are_known_are_not_written_again_and_those_taken_out_are(store: SQLiteStore, path: Path) -> None:
     def known() -> set[str]:
         with looking(path) as connection:

@@ -1609,6 +1609,24 @@ async def test_the_whole_list_is_compared_slice_by_slice(store: SQLiteStore, mon
         assert Counter(kept(store)) == expected(vendor.rows)
 
 
+async def test_what_was_read_in_many_pages_is_put_together_in_the_index(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("call_logs.store._sqlite_index._FEW_UNMERGED", 100)
+
+    def pieces() -> int:
+        with closing(sqlite3.connect(path)) as db:
+            return db.execute("SELECT count(DISTINCT segid) FROM words_idx").fetchone()[0]
+
+    with Vendor(logs(*range(500))).serving() as vendor:
+        async with running(syncing(store, vendor.account())) as sync:
+            await sync.finish("acme")
+            assert pieces() > 1
+            await sync.tend()
+            assert pieces() == 1
+        assert Counter(kept(store)) == expected(vendor.rows)
+
+
 async def test_calls_older_than_the_retention_are_neither_kept_nor_read(store: SQLiteStore) -> None:
     with Vendor(logs(*range(130))).serving() as vendor:
         await one_pass(store, vendor.account())

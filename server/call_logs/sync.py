@@ -335,7 +335,8 @@ class Sync:
             await anyio.sleep(TEND_SECONDS)
 
     async def _index(self) -> None:
-        """Build the index of this version's words, where the one held is another version's; that one answers meanwhile."""
+        """Build the index of this version's words, where the one held is another version's (that one answers meanwhile), and
+        put it together, where much was read in since."""
         going_on = True
         try:
             await anyio.to_thread.run_sync(self._store.build_index, lambda: going_on, abandon_on_cancel=True)
@@ -737,7 +738,8 @@ class Sync:
     # -- what goes -----------------------------------------------------------------------------------------------
 
     async def tend(self) -> None:
-        """Erase what is older than the retention, read whole lists again where that is due, and compact the store.
+        """Erase what is older than the retention, read whole lists again where that is due, compact the store, and see to
+        its index.
 
         What fails is told in the log, and done the next time.
         """
@@ -747,6 +749,7 @@ class Sync:
                 if line.state == "ok" and not line.running:
                     await self._sweep_when_due(line)
             await self._compact()
+            await self._index()
         except CallLogsError as error:
             _log.warning("old calls were not seen to: %s", error)
 

@@ -431,6 +431,10 @@ class Store(ABC):
         """Calls in order of `sort` (newest, oldest, longest), after the position (`sort_key` of a row)."""
 
     @abstractmethod
+    def total(self, which: Filter) -> int:
+        """How many calls `list_calls` would list in all."""
+
+    @abstractmethod
     def summaries(self, keys: Sequence[int]) -> dict[int, str]:
         """The vendors' summaries of these rows, where there are some."""
 
@@ -538,7 +542,8 @@ class Store(ABC):
 
     @abstractmethod
     def build_index(self, going_on: Callable[[], bool]) -> None:
-        """Build the index of this version's tokeniser where there is none yet, in steps that let others write.
+        """Build the index of this version's tokeniser where there is none yet, and put together what was written to it in
+        many pieces, in steps that let others write.
 
         Returns when it is done, when another process does it, or when `going_on` says no; a later call goes on there.
         """

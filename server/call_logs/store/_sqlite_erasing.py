@@ -12,12 +12,9 @@ from datetime import datetime
 
 from call_logs.model import UNCONNECTED
 from call_logs.store import Compared, Tombstone
-from call_logs.store._sqlite_index import Index, free, is_there
+from call_logs.store._sqlite_index import Index, is_there
 from call_logs.store._sqlite_rows import COUNTED
 from call_logs.store.shared import DAY, SLOTS, SPOKEN, Comparable, Known, Refusals, moment_of, to_ms, verdict
-
-MERGED_PAGES = 500
-"""Pages of the index that a step of compacting merges: some ten milliseconds."""
 
 
 def tombstones_of(db: sqlite3.Connection, account: int) -> list[Tombstone]:
@@ -128,16 +125,3 @@ def _forget_words(db: sqlite3.Connection, said: Iterable[str]) -> None:
                 is None
             ]
             db.executemany(f"DELETE FROM vocabulary{suffix} WHERE word = ?", unsaid)
-
-
-def merge_step(db: sqlite3.Connection, suffix: str, *, first: bool) -> bool:
-    """A step towards one segment, which holds no deleted call's words. Whether there is more to do."""
-    if not is_there(db, f"words{suffix}"):
-        return False
-    if suffix == "_old":  # it answers no more
-        free(db)
-        return True
-    before = db.total_changes
-    pages = -MERGED_PAGES if first else MERGED_PAGES
-    db.execute(f"INSERT INTO words{suffix}(words{suffix}, rank) VALUES('merge', ?)", (pages,))
-    return db.total_changes - before > 1

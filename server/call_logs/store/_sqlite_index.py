@@ -27,6 +27,13 @@ COLUMNS = ("frequencies", *SPOKEN, "filters")
 _FREED = {"content": 2000, "data": 500, "docsize": 5000}
 """Rows of a replaced index's tables that one step frees."""
 
+_MERGED_PAGES = 500
+"""Pages of the index that a step merges: some ten milliseconds."""
+
+_MOST_UNMERGED = 0.2
+_FEW_UNMERGED = 1000
+"""More calls than this, and more than this share of all, are not left in the pieces in which they were written."""
+
 _STRUCTURE = 10
 """The last of the index's records about itself, in its table of data."""
 
@@ -265,7 +272,7 @@ def _switch(db: sqlite3.Connection) -> None:
         db.execute(f"ALTER TABLE {table}_next RENAME TO {table}")
     db.execute("UPDATE setting SET value = ? WHERE name = 'tokeniser'", (str(TOKENISER_VERSION),))
     db.execute("UPDATE setting SET value = value + 1 WHERE name IN ('vocabulary', 'changes')")
-    db.execute("DELETE FROM setting WHERE name IN ('next', 'next_from')")
+    db.execute("DELETE FROM setting WHERE name IN ('next', 'next_from', 'unmerged')")
 
 
 def free(db: sqlite3.Connection) -> None:
@@ -278,6 +285,42 @@ def free(db: sqlite3.Connection) -> None:
             return
     db.execute("DROP TABLE words_old")
     db.execute("DROP TABLE vocabulary_old")
+
+
+def wrote(db: sqlite3.Connection, calls: int) -> None:
+    """So many calls were written to the index, in a piece of their own."""
+    db.execute("UPDATE setting SET value = value + ? WHERE name = 'unmerged'", (calls,))
+
+
+def unmerged(db: sqlite3.Connection) -> int:
+    """How many calls were written since the index's pieces were put together, where that should be done again; else 0.
+
+    Each word of a question is looked up in each piece.
+    """
+    setting = settings(db)
+    (calls,) = db.execute("SELECT coalesce(sum(calls), 0) FROM tally").fetchone()
+    written = int(setting["unmerged"]) if "unmerged" in setting else calls
+    return written if written >= max(_FEW_UNMERGED, _MOST_UNMERGED * calls) else 0
+
+
+def merged(db: sqlite3.Connection, calls: int) -> None:
+    """So many calls of those that were written are put together."""
+    db.execute(
+        "INSERT INTO setting VALUES('unmerged', 0) ON CONFLICT(name) DO UPDATE SET value = max(0, value - ?)", (calls,)
+    )
+
+
+def merge_step(db: sqlite3.Connection, first: bool, suffix: str) -> bool:
+    """A step towards one piece, which holds no erased call's words either. Whether there is more to do."""
+    if not is_there(db, f"words{suffix}"):
+        return False
+    if suffix == "_old":  # it answers no more
+        free(db)
+        return True
+    before = db.total_changes
+    pages = -_MERGED_PAGES if first else _MERGED_PAGES
+    db.execute(f"INSERT INTO words{suffix}(words{suffix}, rank) VALUES('merge', ?)", (pages,))
+    return db.total_changes - before > 1
 
 
 def _refresh(db: sqlite3.Connection, known: Known) -> bool:

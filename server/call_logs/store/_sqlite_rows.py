@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from call_logs.model import UNCONNECTED, Call, merged
 from call_logs.model import Spoken as SpokenTurns
 from call_logs.store import Saved
-from call_logs.store._sqlite_index import Index
+from call_logs.store._sqlite_index import Index, wrote
 from call_logs.store.parts import (
     PART,
     digest_of_call,
@@ -121,6 +121,7 @@ class Page:
         if self.saved.new or self.saved.changed:
             self._db.execute("UPDATE setting SET value = value + 1 WHERE name = 'changes'")
             self._db.execute("UPDATE account SET changes = changes + 1 WHERE id = ?", (self._account,))
+            wrote(self._db, self.saved.new + self.saved.changed)
         self._db.executemany(COUNTED, [(*place, number) for place, number in self._tally.items() if number])
         self._db.executemany(
             "UPDATE agent SET calls = calls + ? WHERE id = ?",

@@ -414,6 +414,11 @@ class PostgresStore(Store):
             ).fetchall()
         return ListPage([row_of(row) for row in found[:limit]], total, len(found) > limit)
 
+    def total(self, which: Filter) -> int:
+        """See `Store.total`."""
+        with self._answering() as db:
+            return total_of(db, self._totals, which, *where_of(db, which))
+
     def summaries(self, keys: Sequence[int]) -> dict[int, str]:
         """See `Store.summaries`."""
         with self._answering() as db:
@@ -661,7 +666,7 @@ class PostgresStore(Store):
             return progress(db)
 
     def build_index(self, going_on: Callable[[], bool]) -> None:
-        """See `Store.build_index`."""
+        """See `Store.build_index`. PostgreSQL's own indexes see to their pieces themselves."""
         with self._primary.reading() as db:
             if not to_build(db):
                 return

@@ -44,8 +44,17 @@ from call_logs.store import (
 from call_logs.store._sqlite_changes import SQLiteWatch
 from call_logs.store._sqlite_connections import Alone, Connections, told
 from call_logs.store._sqlite_counts import action_groups_of, groups_of, silent_calls, total_of
-from call_logs.store._sqlite_erasing import bury, compare, erase, merge_step, refusals_of, tombstones_of
-from call_logs.store._sqlite_index import build_step, is_behind, progress, settings, to_build
+from call_logs.store._sqlite_erasing import bury, compare, erase, refusals_of, tombstones_of
+from call_logs.store._sqlite_index import (
+    build_step,
+    is_behind,
+    merge_step,
+    merged,
+    progress,
+    settings,
+    to_build,
+    unmerged,
+)
 from call_logs.store._sqlite_queries import (
     Totals,
     account_numbers,
@@ -387,6 +396,11 @@ class SQLiteStore(Store):
             where, values = f"{where} AND {beyond}", values | {"value": after[0], "key": key}
         return where, values, order
 
+    def total(self, which: Filter) -> int:
+        """See `Store.total`."""
+        with self._reading() as db:
+            return total_of(db, self._totals, which)
+
     def summaries(self, keys: Sequence[int]) -> dict[int, str]:
         """See `Store.summaries`."""
         with self._reading() as db:
@@ -503,15 +517,8 @@ class SQLiteStore(Store):
         del thorough
         counted = self.uncompacted()
         for suffix in ("_old", "_next", ""):
-            more = first = True
-            while more:
-                if not going_on():
-                    return False
-                begun = time.monotonic()
-                with self._transaction() as db:
-                    more = merge_step(db, suffix, first=first)
-                first = False
-                time.sleep(min(MOST_PAUSE_SECONDS, time.monotonic() - begun))
+            if not self._in_steps(functools.partial(merge_step, suffix=suffix), going_on):
+                return False
         with self._connections.alone() as db:
             db.execute("VACUUM")
             [busy, *_] = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -519,6 +526,27 @@ class SQLiteStore(Store):
             return False
         with self._transaction() as db:
             db.execute("UPDATE setting SET value = max(0, value - ?) WHERE name = 'erased'", (counted,))
+        return True
+
+    def _in_steps(
+        self,
+        step: Callable[[sqlite3.Connection, bool], bool],
+        going_on: Callable[[], bool],
+        kept: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Transactions, until the step (told whether it is the first) says that there is no more to do; `kept` hears of each.
+        False where `going_on` says no before."""
+        first = more = True
+        while more:
+            if not going_on():
+                return False
+            begun = time.monotonic()
+            with self._transaction() as db:
+                more = step(db, first)
+            kept()
+            first = False
+            # As long again for others: who waits for the lock looks for it only now and then.
+            time.sleep(min(MOST_PAUSE_SECONDS, time.monotonic() - begun))
         return True
 
     def audit(self, entries: Sequence[Audited]) -> None:
@@ -571,18 +599,19 @@ class SQLiteStore(Store):
     def build_index(self, going_on: Callable[[], bool]) -> None:
         """See `Store.build_index`."""
         with self._reading() as db:
-            if not to_build(db):
+            if not to_build(db) and not unmerged(db):
                 return
+        known = Known()
         with contextlib.closing(Alone(self._path.with_name(f"{self._path.name}-index"))) as building:
-            known = Known()
-            more = building.hold()
-            while more and going_on():
-                begun = time.monotonic()
+            if not building.hold() or not self._in_steps(
+                lambda db, _first: build_step(db, known), going_on, known.kept
+            ):
+                return
+            with self._reading() as db:
+                written = unmerged(db)
+            if written and self._in_steps(functools.partial(merge_step, suffix=""), going_on):
                 with self._transaction() as db:
-                    more = build_step(db, known)
-                known.kept()
-                # As long again for others: who waits for the lock looks for it only now and then.
-                time.sleep(min(MOST_PAUSE_SECONDS, time.monotonic() - begun))
+                    merged(db, written)
 
     def after(self, account: str, key: int, limit: int) -> list[tuple[int, Call]]:
         """See `Store.after`."""

@@ -332,18 +332,18 @@ def _perhaps(app: App, which: Filter) -> int | None:
     if which.action not in (ActionKind.MESSAGE, ActionKind.APPOINTMENT, ActionKind.TRANSFER):
         return None
     kinds = (ActionKind.WEBHOOK, ActionKind.CUSTOM)
-    return sum(app.store.list_calls(replace(which, action=kind), limit=1).total for kind in kinds) or None
+    return sum(app.store.total(replace(which, action=kind)) for kind in kinds) or None
 
 
 def _undirected(app: App, which: Filter) -> int | None:
     if which.direction in (None, Direction.UNKNOWN):
         return None
-    return app.store.list_calls(replace(which, direction=Direction.UNKNOWN), limit=1).total or None
+    return app.store.total(replace(which, direction=Direction.UNKNOWN)) or None
 
 
 def _undirected_by(app: App, which: Filter) -> list[str]:
     unknown = replace(which, direction=Direction.UNKNOWN)
-    return [name for name in which.accounts if app.store.list_calls(replace(unknown, accounts=(name,)), limit=1).total]
+    return [name for name in which.accounts if app.store.total(replace(unknown, accounts=(name,)))]
 
 
 def _missing(app: App, which: Filter) -> MissingPart | None:

@@ -221,7 +221,7 @@ def _answer(
         app, question.which, question.names, acting=[hit.row.account for hit in page.hits if not hit.row.actions]
     )
     silent = coverage.missing_transcripts.count if coverage.missing_transcripts else 0
-    searched = app.store.list_calls(question.which, limit=1).total - silent
+    searched = app.store.total(question.which) - silent
     terms = [] if page.total_calls else app.store.occurrences(query, question.which, speaker=speaker)
     notes = [
         *query.notes,

@@ -362,7 +362,7 @@ def _promises(app: App, question: Asked) -> CallToolResult:
     from call_logs.promises import unkept  # noqa: PLC0415 - its patterns take a while to compile
 
     which = question.which
-    considered, read, judged = app.store.list_calls(which, limit=1).total, 0, 0
+    considered, read, judged = app.store.total(which), 0, 0
     found: list[PromisePart] = []
     after: tuple[float, int] | None = None
     more, parsed = True, False
