@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from call_logs.store.ranking import APART, FORM, Counted, Weighted
 
+_SPACE, _ZERO = b" 0"
+
 
 class Frequencies(NamedTuple):
     """A call's frequencies, read: the bytes of its text, and the words that it says more than once (` refund=3 the=21 `)."""
@@ -59,20 +61,16 @@ def _counts(term: Weighted, lines: Sequence[bytes]) -> list[float]:
     """How often each of the calls says the term; of its forms those that are said more than once, or else one."""
     if _is_beginning(term):
         return [_begun(term.needle, line) or 1 for line in lines]
-    word, length = _sought(term.needle)
-    if not term.others:  # as below, for the most frequent question
-        return [
-            1 if (at := line.find(word)) < 0 else int(line[at + length : line.index(b" ", at + length)])
-            for line in lines
-        ]
-    others = [_sought(other) for other in term.others]
+    if not term.others:
+        return [number or 1 for number in _numbers(term.needle, lines)]
     beginning = term.beginning
-    return [
-        (_said(word, length, line) + FORM * sum([_said(*other, line) for other in others]) or 1)
-        if beginning in line
-        else 1
-        for line in lines
-    ]
+    places = [place for place, line in enumerate(lines) if beginning in line]
+    some = [lines[place] for place in places]
+    forms = map(sum, zip(*(_numbers(other, some) for other in term.others), strict=True))
+    counts = [1.0] * len(lines)
+    for place, number, others in zip(places, _numbers(term.needle, some), forms, strict=True):
+        counts[place] = number + FORM * others or 1.0
+    return counts
 
 
 def _begun(needle: bytes, line: bytes) -> int:
@@ -87,15 +85,14 @@ def _begun(needle: bytes, line: bytes) -> int:
     return count
 
 
-def _sought(word: bytes) -> tuple[bytes, int]:
-    """What a word's number stands behind, and how long that is."""
-    return word[:-1] + b"=", len(word)
-
-
-def _said(word: bytes, length: int, line: bytes) -> int:
-    """How often a word is said that is said more than once, else 0."""
-    at = line.find(word)
-    if at < 0:
-        return 0
-    at += length
-    return int(line[at : line.index(b" ", at)])
+def _numbers(word: bytes, lines: Sequence[bytes]) -> list[int]:
+    """How often each of the calls says a word that it says more than once, else 0."""
+    sought, length = word[:-1] + b"=", len(word)
+    return [
+        0
+        if (at := line.find(sought)) < 0
+        else line[at + length] - _ZERO  # a digit alone, as it mostly is, is soon read
+        if line[at + length + 1] == _SPACE
+        else int(line[at + length : line.index(b" ", at + length)])
+        for line in lines
+    ]
