@@ -450,7 +450,7 @@ def pieces(path: Path) -> int:
 def test_what_was_written_in_many_pieces_is_put_together_when_it_is_a_fifth(
     store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "_FEW_UNMERGED", 4)
+    monkeypatch.setattr(index, "FEW_UNMERGED", 4)
 
     def write(*numbers: int) -> None:
         for n in numbers:
@@ -480,7 +480,7 @@ def test_what_was_written_in_many_pieces_is_put_together_when_it_is_a_fifth(
 def test_putting_the_index_together_goes_on_where_it_stopped(
     store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "_FEW_UNMERGED", 4)
+    monkeypatch.setattr(index, "FEW_UNMERGED", 4)
     monkeypatch.setattr(index, "_MERGED_PAGES", 1)
     for n in range(12):
         store.save_page("acme", [call(n, " ".join(f"word{n}x{other}" for other in range(900)))])

@@ -1612,7 +1612,7 @@ async def test_the_whole_list_is_compared_slice_by_slice(store: SQLiteStore, mon
 async def test_what_was_read_in_many_pages_is_put_together_in_the_index(
     store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("call_logs.store._sqlite_index._FEW_UNMERGED", 100)
+    monkeypatch.setattr("call_logs.store._sqlite_index.FEW_UNMERGED", 100)
 
     def pieces() -> int:
         with closing(sqlite3.connect(path)) as db:

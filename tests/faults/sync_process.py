@@ -1,7 +1,7 @@
 """Syncs until killed: `sync_process.py DATABASE ACCOUNTS_JSON`. For each line on stdin, in a process of its own:
 
-`kill SECONDS` syncs all accounts again and again for so long and is then killed, `once` makes one pass over each. Prints
-how that ended: `killed`, or a JSON object of the accounts' states.
+`kill SECONDS` syncs all accounts again and again for so long, puts the index together meanwhile, and is then killed; `once`
+makes one pass over each. Prints how that ended: `killed`, or a JSON object of the accounts' states.
 """
 
 import json
@@ -13,11 +13,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import stamina
 from aiolimiter import AsyncLimiter
 
 from call_logs.config import Config, load
 from call_logs.providers import _http as http
+from call_logs.store import (
+    _sqlite_index as index,
+)
 from call_logs.store import (
     open_store,
     postgres,
@@ -43,7 +47,14 @@ async def passes(config: Config, *, once: bool) -> dict[str, Any]:
             if once:
                 return
 
+    async def indexing() -> None:
+        while True:
+            await anyio.to_thread.run_sync(store.build_index, lambda: True)
+            await anyio.lowlevel.checkpoint()
+
     async with sync.running(), anyio.create_task_group() as tasks:
+        if not once:
+            tasks.start_soon(indexing)
         for name in sync.names:
             tasks.start_soon(over, name)
     store.close()
@@ -65,6 +76,7 @@ def main(database: str, accounts: Mapping[str, Any]) -> None:
     """Until stdin ends."""
     assert postgres.PostgresStore  # is loaded before the fork, as all else
     stamina.set_testing(True, attempts=5)  # no waits between attempts
+    index.FEW_UNMERGED = 10
     http.AsyncLimiter = unhurried  # pyright: ignore[reportAttributeAccessIssue] - as above
     config = load(accounts, own_accounts=False, database=database, history="90d")
     print("ready", flush=True)

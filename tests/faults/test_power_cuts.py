@@ -187,7 +187,7 @@ def opened_after(files: dict[str, bytes], folder: Path) -> Path:
 def test_a_power_cut_loses_no_acknowledged_page_and_breaks_nothing(
     seed: int, tmp_path: Path, row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "_FEW_UNMERGED", CALLS)
+    monkeypatch.setattr(index, "FEW_UNMERGED", CALLS)
     begun = time.monotonic()
     disk = worked(tmp_path, seed)
     rng = random.Random(seed)

@@ -31,7 +31,7 @@ _MERGED_PAGES = 500
 """Pages of the index that a step merges: some ten milliseconds."""
 
 _MOST_UNMERGED = 0.2
-_FEW_UNMERGED = 1000
+FEW_UNMERGED = 1000
 """More calls than this, and more than this share of all, are not left in the pieces in which they were written."""
 
 _STRUCTURE = 10
@@ -300,7 +300,7 @@ def unmerged(db: sqlite3.Connection) -> int:
     setting = settings(db)
     (calls,) = db.execute("SELECT coalesce(sum(calls), 0) FROM tally").fetchone()
     written = int(setting["unmerged"]) if "unmerged" in setting else calls
-    return written if written >= max(_FEW_UNMERGED, _MOST_UNMERGED * calls) else 0
+    return written if written >= max(FEW_UNMERGED, _MOST_UNMERGED * calls) else 0
 
 
 def merged(db: sqlite3.Connection, calls: int) -> None:
