@@ -17,12 +17,12 @@ import platformdirs
 
 import questions
 from asking import EMPTY, SERVE, Measured, Server, halves, ms, percentile, running
-from run import ROUNDS, Setup, Table, prepared, said
+from run import Setup, Table, prepared, said
 from yardsticks import Question
 
 SIZES = 2
-FILTERED = "common, "
-"""What classes with filters begin with."""
+ROUNDS = 9
+"""How often each question is asked of both: two servers on one machine disturb each other's."""
 
 
 async def _both(servers: list[Server], empty: Server, asked: list[Question], rounds: int) -> list[Measured]:
@@ -50,9 +50,11 @@ def _row(name: str, first: Measured, second: Measured) -> tuple[str, ...]:
         for share in (0.5, 0.95)
     ]
     matching = [statistics.median(body["total_calls"] for body in one.bodies) for one in (first, second)]
+    quoted = [statistics.median(len(body["hits"]) for body in one.bodies) for one in (first, second)]
     return (
         name,
         " / ".join(f"{number:,.0f}" for number in matching),
+        " / ".join(f"{number:.0f}" for number in quoted),
         halves(first.typical, floor),
         halves(second.typical, floor),
         " / ".join(f"{ratio:.2f}" for ratio in ratios),
@@ -68,6 +70,7 @@ async def table(setups: list[Setup]) -> Table:
         (
             "`search_transcripts`, 10 hits",
             "calls that match, median",
+            "quotes, median",
             *(f"{size}: p50 / p95" for size in sizes),
             "ratio",
             "processor: ratio",
@@ -83,19 +86,11 @@ async def table(setups: list[Setup]) -> Table:
         servers = [smaller, larger]
         for server in (empty, *servers):
             await server.ask("list_calls", {})
-        whole: list[Measured] = [Measured([]), Measured([])]
         for name, asked in classes.items():
             said(name)
             found = await _both(servers, empty, asked, setups[0].rounds)
             made.rows.append(_row(name, *found))
             floors += [floor for one in found for floor in one.floors]
-            if name.startswith(FILTERED):
-                for one, more in zip(whole, found, strict=True):
-                    one.seconds += more.seconds
-                    one.bodies += more.bodies
-                    one.floors += more.floors
-                    one.processor += more.processor
-        made.rows.append(_row("… all with filters, as one class", *whole))
     made.notes.append(
         f"Less the floor, an empty tool's answer between the questions: {ms(statistics.median(floors))} ms. Both are asked the "
         f"same questions. Each is asked {setups[0].rounds} times and counts with its median; the processor's ratio is of all of them, the first times "
