@@ -1470,6 +1470,83 @@ async def asked_during_a_backfill(vendor: Vendor, store: SQLiteStore, monkeypatc
     assert Counter(kept(store)) == expected(vendor.rows)
 
 
+# What could not be read
+
+
+def unread(number: int) -> Row:
+    """A row whose time cannot be read; the vendor must ignore dates to list it."""
+    return log(number, createdAt="no time at all")
+
+
+async def test_what_can_never_be_read_costs_one_reading_of_the_list_a_start(store: SQLiteStore) -> None:
+    with Vendor(logs(*range(330))).serving(ignore_dates=True) as vendor:
+        vendor.rows[300] = unread(300)
+        await one_pass(store, vendor.account())
+        for _ in range(2):
+            async with running(syncing(store, vendor.account())) as sync:
+                vendor.asked.clear()
+                assert (await sync.finish("acme")).unreadable == 1
+                assert vendor.pages == [1, *range(1, 8)]
+                vendor.asked.clear()
+                assert (await sync.finish("acme")).state == "ok"
+                assert vendor.pages == [1]
+
+
+async def test_a_history_is_read_on_before_what_could_not_be_read_is_read_again(store: SQLiteStore) -> None:
+    """Each start read again what was read, and one that was killed early never got further."""
+    with Vendor(logs(*range(330))).serving(ignore_dates=True) as vendor:
+        vendor.rows[10] = unread(10)
+        vendor.fails = lambda path, query: 503 if path == LIST and int(query["page"]) > 4 else None
+        await one_pass(store, vendor.account())
+        vendor.fails = lambda _path, _query: None
+        vendor.asked.clear()
+        vendor.rows[10] = log(10)
+        (health,) = await one_pass(store, vendor.account())
+        assert (health.state, health.unreadable) == ("ok", 0)
+        assert vendor.pages == [1, 4, 5, 6, 7, 8], "the record is among what is new: all can be read"
+        assert Counter(kept(store)) == expected(vendor.rows)
+
+
+async def test_a_list_that_is_read_again_is_begun_anew_by_the_next_pass_where_it_was_cut_off(
+    store: SQLiteStore,
+) -> None:
+    with Vendor(logs(*range(330))).serving(ignore_dates=True) as vendor:
+        vendor.rows[300] = unread(300)
+        await one_pass(store, vendor.account())
+        vendor.rows[300] = log(300)
+        vendor.fails = lambda path, query: 503 if path == LIST and int(query["page"]) > 4 else None
+        async with running(syncing(store, vendor.account())) as sync:
+            assert (await sync.finish("acme")).state == "down"
+            vendor.fails = lambda _path, _query: None
+            health = await sync.finish("acme")
+        assert (health.state, health.unreadable) == ("ok", 0)
+        assert Counter(kept(store)) == expected(vendor.rows)
+
+
+async def test_a_question_while_the_list_is_read_again_has_the_newest_calls_read_first(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Vendor(logs(*range(800))).serving(ignore_dates=True) as vendor:
+        vendor.rows[700] = unread(700)
+        await one_pass(store, vendor.account())
+        vendor.asked.clear()
+        gate = Gate(store, monkeypatch, holds_after=3)
+        ahead = timedelta(minutes=2)
+        newest = NOW - timedelta(minutes=1)
+        sync = syncing(store, vendor.account(), wait=0.05, now=lambda: datetime.now(UTC) + ahead)
+        async with running(sync):
+            await until(lambda: sync.start("acme") or len(vendor.asked) == 3)  # type: ignore[func-returns-value] - starts once
+            assert vendor.pages == [1, 1, 2], "what is new, then the list"
+            assert sync.health("acme", newest).covered
+            ahead = timedelta(minutes=7)
+            vendor.rows.insert(0, log(9_999, at=NOW + timedelta(minutes=4)))
+            await sync.freshen(["acme"], newest)
+            gate.open()
+            await until(lambda: sync.health("acme").state == "ok")
+        assert vendor.pages == [1, 1, 2, 1, *range(3, 19)]
+        assert Counter(kept(store)) == expected([row for row in vendor.rows if row["id"] != "log00700"])
+
+
 # What goes
 
 WEEK = timedelta(days=7)

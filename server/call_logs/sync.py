@@ -1,11 +1,11 @@
 """Vendor to store: the only path to the network.
 
 A pass over an account first reads what is new (down to the last known call less a lookback), then goes on with the
-backfill where an earlier one stopped; a question that finds the newest calls too old has them read between two pages
-of it. Each page is cleaned, masked and saved in one transaction with the marks that say how far it got, so a killed
-process resumes; while one is saved the next are asked for, and those that wait are saved together. A question waits a
-bounded time for the pass that covers its window and is then answered from the store; the pass goes on. One account's
-failure touches no other account.
+backfill where an earlier one stopped, and once in a process reads all again where there are records that could not be
+read; a question that finds the newest calls too old has them read between two pages of these. Each page is cleaned,
+masked and saved in one transaction with the marks that say how far it got, so a killed process resumes; while one is
+saved the next are asked for, and those that wait are saved together. A question waits a bounded time for the pass that
+covers its window and is then answered from the store; the pass goes on. One account's failure touches no other account.
 
 Of several processes on one store, one at a time reads an account; the others wait for it, answer from the store
 meanwhile, and take what it read as their own. An account that rests after failures rests for all of them.
@@ -50,7 +50,8 @@ DEEP_LOOKBACK = timedelta(hours=72)
 DEEP_EVERY_SECONDS = 3600.0
 """Once an hour, and first after a start, a pass looks this far back: late corrections and calls listed late.
 
-The first one after a start reads all of the history again where there are records that could not be read.
+Where there are records that could not be read, a process reads all of the history again once, at the end of its first
+pass: they may be of any age, and in a list that had ended when a later process went on with the others.
 """
 
 SETTLING = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 6 * 60, 24 * 60, 72 * 60))
@@ -94,6 +95,9 @@ CALLS_TOGETHER = 250
 """Calls of several pages that are saved in one transaction, at most: a larger one would keep other writers waiting."""
 
 _ERASED_AT_ONCE = 200
+
+_SWEPT = "swept {}"
+"""The name of the note that says when an account's whole list was last read again."""
 
 FOLLOW_SECONDS = 0.5
 """How often a process looks whether the one that reads an account is done, or gone."""
@@ -173,6 +177,7 @@ class _Line:
         self.finished: float | None = None
         self.last_synced_at: datetime | None = None
         self.deep_at: float | None = None
+        self.retried = False
         self.failures = 0
         self.idle_until = 0.0
         self.rests_until: datetime | None = None
@@ -556,6 +561,8 @@ class Sync:
         line.move()
 
     async def _pass(self, line: _Line) -> None:
+        """What is new, then the rest of the history, then what could not be read. The history comes first: else a process
+        that is killed early, again and again, would never get on with it."""
         done = False
         while not done:
             line.asked_at, line.asked = self._now(), False
@@ -563,6 +570,11 @@ class Sync:
                 await self._read_new(line)
             floor = self._now() - self._history
             done = (line.marks.low is not None and line.marks.low <= floor) or await self._backfill(line, floor)
+        if not line.retried and not line.sweeping:
+            if await anyio.to_thread.run_sync(self._store.unreadable, line.account.name):
+                line.reached = line.marks.low
+                await self._sweep(line, self._now() - self._history, hears=True)
+            line.retried = True
 
     async def _read_new(self, line: _Line) -> None:
         """From now down to the newest known call less the lookback. The mark moves only at the end."""
@@ -572,8 +584,6 @@ class Sync:
         low = line.marks.low
         assert low is not None  # noqa: S101 - `_pass` asked
         since = min(line.marks.high - behind, await self._oldest_due(line)) if line.marks.high else low
-        if line.deep_at is None and line.unreadable:
-            since = low  # what could not be read may be long over, and how old it is may not be known
         since = max(since, low)
         high = line.marks.high
         listing, until = _Listing(), self._now()
@@ -622,7 +632,7 @@ class Sync:
         await self._keep(line, Page(()), replace(marks, low=floor, resume=None))
         _saw(line)
         if begun.low is None:
-            line.deep_at = time.monotonic()
+            line.deep_at, line.retried = time.monotonic(), True
         return True
 
     @contextlib.asynccontextmanager
@@ -769,7 +779,7 @@ class Sync:
 
     async def _sweep_when_due(self, line: _Line) -> None:
         """Read the account's whole list again, where that was not done for `SWEEP_EVERY`, or `SWEEP_UNREAD_EVERY`."""
-        note, now = f"swept {line.account.name}", self._now()
+        note, now = _SWEPT.format(line.account.name), self._now()
         floor = now - self._history
         if line.provider is None or line.sweeping or line.state != "ok" or line.marks.low is None:
             return
@@ -785,7 +795,6 @@ class Sync:
             try:
                 if await self._lead_a_sweep(line):
                     await self._sweep(line, floor)
-                    await anyio.to_thread.run_sync(self._store.remember, note, now.isoformat())
             except ProviderError as error:
                 _log.warning("%s: the list was not read to its end: %s", line.account.name, error)
             finally:
@@ -796,10 +805,14 @@ class Sync:
         line.leads += 1
         return await anyio.to_thread.run_sync(self._store.lead, line.account.name)
 
-    async def _sweep(self, line: _Line, floor: datetime) -> None:
-        """Compare slice by slice: what has been listed for good is compared, and forgotten."""
-        assert line.provider is not None  # noqa: S101 - `_sweep_when_due` asked
-        listing, until = _Listing(), self._now()
+    async def _sweep(self, line: _Line, floor: datetime, *, hears: bool = False) -> None:
+        """Read all of the history again, and compare slice by slice: what has been listed for good is compared, and forgotten.
+
+        `hears`: it is part of a pass, so a question that finds the newest calls too old has them read between two pages.
+        """
+        assert line.provider is not None  # noqa: S101 - `start` and `_sweep_when_due` asked
+        begun = until = self._now()
+        listing = _Listing()
         behind = 0
         async with contextlib.aclosing(line.provider.calls(floor)) as pages:
             async for page in pages:
@@ -812,7 +825,13 @@ class Sync:
                     # A call may be held with another start than it is listed with.
                     listing.forget(since + timedelta(days=1))
                     until, behind = min(since, until), 0
+                if hears and line.asked and self._outdated(line):
+                    line.asked_at, line.asked = self._now(), False
+                    await self._read_new(line)
         await self._compare(line, floor + NEW_IN_LIST, until, listing)
+        line.retried = True
+        note = _SWEPT.format(line.account.name)
+        await anyio.to_thread.run_sync(self._store.remember, note, begun.isoformat())
 
     async def _compact(self) -> None:
         """Overwrite what erased calls left, once a day."""

@@ -1,5 +1,7 @@
 """What the fault suites have found, each as small as it can be."""
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +11,7 @@ from kinds import KINDS, Cell, numbers_of_call_0
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel
 from serving import serving
-from vendors import SLUGS, breaking, worlds
+from vendors import SLUGS, Answer, Line, breaking, call_id, worlds
 
 import tape
 from call_logs.principals import Scope
@@ -67,6 +69,37 @@ async def test_words_that_a_vendor_did_not_give_for_an_old_call_are_told_and_rea
             assert 0 not in {len(call.turns) for call in asker.held("my-bimpe").values()}
             [part] = (await asker.body("list_accounts"))["accounts"]
             assert "unreadable" not in part
+
+
+async def test_words_that_were_not_given_of_a_list_that_ended_before_the_others_are_read_after_a_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reading that was gone on with skipped the list, and what was read again went no further than the other lists."""
+    tape.unhurried(monkeypatch)
+    with breaking(worlds(CALLS, ["bimpe"], spacing=WEEK / CALLS), 5) as server:
+        chosen, lists = call_id("bimpe", 16), 0  # on the last of the first agent's two pages
+
+        async def fault(line: Line) -> bool:
+            nonlocal lists
+            answer = await line.answer()
+            if line.asked.path.endswith(chosen):
+                answer = replace(answer, headers={"content-type": "text/html"}, body=b"<html>")
+            lists += line.asked.is_list
+            if line.asked.is_list and lists > 3:  # the second agent's last page
+                answer = Answer(503, {"content-type": "application/json"}, b"{}")
+            await line.send(answer)
+            return True
+
+        server.faults["bimpe"] = fault
+        async with serving(server.accounts, tmp_path / "calls.db") as asker:
+            assert (await asker.server.app.sync.finish("my-bimpe")).state == "down"
+            places = json.loads(asker.server.app.store.marks("my-bimpe").resume or "")["agents"]
+            assert None in places.values(), places
+        server.faults.clear()
+        async with serving(server.accounts, tmp_path / "calls.db") as asker:
+            assert (await asker.server.app.sync.finish("my-bimpe")).state == "ok"
+            assert not asker.server.app.store.unreadable("my-bimpe")
+            assert all(call.turns for call in asker.held("my-bimpe").values())
 
 
 @pytest.mark.timeout(30)
