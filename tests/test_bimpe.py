@@ -24,7 +24,7 @@ from call_logs.store import Filter
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.sync import Sync
 from call_logs.text import short
-from tape import Asked, Fault, Held, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
+from tape import Asked, Fault, Held, NamesClock, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
 
 KEY = "sk_sandbox_opens_nothing"
 ONE, TWO = "agent-one", "agent-two"
@@ -678,6 +678,24 @@ def test_chosen_agents_are_read_without_the_right_to_list_agents(status: int) ->
     assert [(call.agent_id, call.agent_name) for call in calls_of([*first, *second])] == [(ONE, None)] * 2
     assert trouble is None
     assert sum(map(is_agents, vendor.asked)) == 1
+
+
+def test_names_of_chosen_agents_that_were_known_stay_while_the_list_of_agents_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, failing = NamesClock(monkeypatch), [False]
+    refused = refusal(403, "insufficient_scope")
+    vendor = Vendor([log(1)], before=lambda asked: refused if failing[0] and is_agents(asked) else None)
+    seen: list[tuple[str | None, int]] = []
+
+    async def again(provider: AnyProvider) -> None:
+        for ahead, fails in ((0.0, False), (3700.0, True), (4700.0, False)):
+            clock.ahead, failing[0] = ahead, fails
+            (call,) = calls_of(await pages(provider, LONG_AGO))
+            seen.append((call.agent_name, sum(map(is_agents, vendor.asked))))
+
+    vendor.work(again, agent_ids=ONE)
+    assert seen == [(ONE.title(), asked) for asked in (1, 2, 3)]
 
 
 def test_without_the_right_to_list_agents_the_setting_that_helps_is_named() -> None:

@@ -376,6 +376,22 @@ def test_agents_come_busiest_first_and_only_of_the_asked_accounts(store: Store) 
     assert store.agents([]) == []
 
 
+def test_an_agents_name_that_was_not_known_when_a_call_was_read_is_told_once_it_is(store: Store) -> None:
+    nameless = made(1, "Hello", agent_id="a")
+    other = made(4, "Hello", agent_id="c", agent_name="Cleo")
+    store.save_page("acme", [nameless, made(2, agent_id="b", agent_name="Bea"), other])
+    before = store.after("acme", 0, 10), store.fingerprint("acme")
+    assert store.call(["acme"], "acme/call-1") == nameless
+    for n, name in ((5, "Anna"), (6, None), (7, "Ana")):
+        store.save_page("acme", [made(n, agent_id="a", agent_name=name)])
+    store.save_page("acme", [made(8, agent_id="c", agent_name="Cleopatra")])
+    call, excerpt = store.call(["acme"], "acme/call-1"), store.excerpt(["acme"], "acme/call-1")
+    assert call == (excerpt.call if excerpt else None) == nameless.model_copy(update={"agent_name": "Ana"})
+    assert store.call(["acme"], "acme/call-4") == other, "the name that it was read with stays"
+    store.erase("acme", ["call-5", "call-6", "call-7", "call-8"])
+    assert (store.after("acme", 0, 10), store.fingerprint("acme")) == before, "what is kept is what was read"
+
+
 def test_unreadable_records_are_told_as_they_were_given(store: Store) -> None:
     bad = [Unreadable("call-1", ("createdAt", "turns")), Unreadable(None, ("id",)), Unreadable("call-2", ())]
     store.save_page("acme", [], None, bad)

@@ -22,7 +22,7 @@ from call_logs.sandbox import telzino as sandbox
 from call_logs.sandbox.business import ACTIONS, PhoneCall
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.sync import Sync
-from tape import Asked, Fault, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
+from tape import Asked, Fault, NamesClock, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
 
 T = TypeVar("T")
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
@@ -416,6 +416,21 @@ def test_agents_that_are_named_need_no_list_of_agents(reply: Reply) -> None:
     found, trouble = vendor.work(all_of_it, agent_ids=ONE)
     assert [(call.agent_id, call.agent_name) for call in calls_of(found)] == [(ONE, None)] * 2
     assert (len(vendor.paths("/agents")), trouble) == (1, None)
+
+
+def test_what_named_agents_are_called_stays_while_the_list_of_agents_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, failing = NamesClock(monkeypatch), [False]
+    vendor = Vendor([log(1)], before=lambda asked: Reply(403) if failing[0] and asked.path == adapter.AGENTS else None)
+    seen: list[tuple[str | None, int]] = []
+
+    async def again(provider: AnyProvider) -> None:
+        for ahead, fails in ((0.0, False), (3700.0, True), (4700.0, False)):
+            clock.ahead, failing[0] = ahead, fails
+            (call,) = calls_of(await pages(provider, LONG_AGO))
+            seen.append((call.agent_name, len(vendor.paths("/agents"))))
+
+    vendor.work(again, agent_ids=ONE)
+    assert seen == [("Front Desk", asked) for asked in (1, 2, 3)]
 
 
 def test_an_agent_that_is_named_but_unknown_is_said_to_be() -> None:

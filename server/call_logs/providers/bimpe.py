@@ -6,7 +6,6 @@ summary or action. Facts and their evidence: the vendor's console API v1 as publ
 
 import logging
 import re
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,7 +15,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 import anyio
 from pydantic import AwareDatetime, Field, StringConstraints, ValidationError
 
-from call_logs.errors import AuthFailed, ProviderError, Rejected, UnexpectedPayload
+from call_logs.errors import ProviderError, Rejected, UnexpectedPayload
 from call_logs.model import TURNS, Call, Direction, Speaker, Status, Turn
 from call_logs.phones import e164
 from call_logs.providers import (
@@ -36,6 +35,7 @@ from call_logs.providers import (
 )
 from call_logs.providers._kept import reason
 from call_logs.providers._met import STALE_PAGES, Met
+from call_logs.providers._names import AgentNames
 from call_logs.providers._streams import interleaved, places
 
 AGENTS = "/api/v1/console/agents"
@@ -56,7 +56,6 @@ AT_ONCE = 4
 PORTION = 25
 """Calls whose details are read before they are handed on: a first answer need not wait for a page of 100."""
 
-NAMES_AGE_SECONDS = 3600.0
 REMEMBERED = 50_000
 """Calls whose agents are remembered for `get`."""
 
@@ -206,8 +205,8 @@ class Bimpe(Provider[BimpeSettings]):
         """See `Provider`."""
         super().__init__(account, settings, names)
         self._chosen = [one.strip() for one in settings.agent_ids.split(",")] if settings.agent_ids else []
-        self._names: dict[str, str | None] = {}
-        self._names_at: float | None = None
+        self._listed: Mapping[str, str | None] = {}
+        self._names = AgentNames(self, self._agents)
         self._agent_of: dict[str, str] = {}
 
     def connection(self) -> Connection:
@@ -365,29 +364,28 @@ class Bimpe(Provider[BimpeSettings]):
         """The chosen agents, else all that there are now."""
         if self._chosen:
             return self._chosen
-        self._names = await self._agents()
-        return list(self._names)
+        names: dict[str, str | None] = {}
+        async for page in self._agents():
+            names |= page
+        self._listed = names
+        return list(names)
 
     async def _name(self, agent_id: str) -> str | None:
-        """An agent's name. For chosen agents it is asked for once an hour, and missing where the key may not read them."""
-        if self._chosen and (self._names_at is None or time.monotonic() - self._names_at > NAMES_AGE_SECONDS):
-            self._names_at = time.monotonic()
-            try:
-                self._names = await self._agents()
-            except (AuthFailed, Rejected, UnexpectedPayload):
-                self.api.trouble = None
-        return self._names.get(agent_id)
+        """An agent's name; that of a chosen one may be missing: the key need not be allowed to list agents."""
+        return (await self._names.known() if self._chosen else self._listed).get(agent_id)
 
-    async def _agents(self) -> dict[str, str | None]:
-        names: dict[str, str | None] = {}
+    async def _agents(self) -> AsyncGenerator[Mapping[str, str | None]]:
+        """Agent ids to names, by page."""
+        met: set[str] = set()
         page = 1
         while True:
             answer = await self.api.get(AGENTS, _Agents, {"page": page, "limit": PAGE_SIZE})
-            before = len(names)
-            names |= {agent.id: agent.name for agent in answer.agents}
-            if not answer.goes_on(len(answer.agents), len(names) - before):
-                return names
-            if len(names) == before:
+            new = {agent.id for agent in answer.agents} - met
+            met |= new
+            yield {agent.id: agent.name for agent in answer.agents}
+            if not answer.goes_on(len(answer.agents), len(new)):
+                return
+            if not new:
                 raise self._in_circles()
             page += 1
 

@@ -407,7 +407,10 @@ class Store(ABC):
 
     @abstractmethod
     def call(self, accounts: Sequence[str], call_id: str) -> Call | None:
-        """The call under `account/vendor_call_id`, if it is one of these accounts'."""
+        """The call under `account/vendor_call_id`, if it is one of these accounts'.
+
+        Where it was read without its agent's name, with the one that is known now; so for `excerpt`, and not for `after`.
+        """
 
     @abstractmethod
     def excerpt(self, accounts: Sequence[str], call_id: str, first: int = 1, last: int | None = None) -> Excerpt | None:

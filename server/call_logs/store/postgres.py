@@ -83,6 +83,7 @@ from call_logs.store.shared import (
     tail_of,
     to_ms,
     to_ms_after,
+    with_agent,
 )
 from call_logs.store.words import TOKENISER_VERSION
 
@@ -334,7 +335,7 @@ class PostgresStore(Store):
         """See `Store.call`."""
         with self._answering() as db:
             held = self._head(db, accounts, call_id)
-            return whole_calls(db, [held[:2]])[0][1] if held else None
+            return with_agent(whole_calls(db, [held[:2]])[0][1], held[3]) if held else None
 
     def excerpt(self, accounts: Sequence[str], call_id: str, first: int = 1, last: int | None = None) -> Excerpt | None:
         """See `Store.excerpt`."""
@@ -342,23 +343,24 @@ class PostgresStore(Store):
             held = self._head(db, accounts, call_id)
             if held is None:
                 return None
-            key, head, turns = held
+            key, head, turns, agent = held
             between = turns_between(db, key, max(1, first), last)
-            return Excerpt(head_of(unpacked(head)).model_copy(update={"turns": between}), turns)
+            return Excerpt(with_agent(head_of(unpacked(head)), agent).model_copy(update={"turns": between}), turns)
 
     @staticmethod
-    def _head(db: Connection, accounts: Sequence[str], call_id: str) -> tuple[int, bytes, int] | None:
-        """(key, head, number of turns) of the call, if it is one of these accounts'."""
+    def _head(db: Connection, accounts: Sequence[str], call_id: str) -> tuple[int, bytes, int, str | None] | None:
+        """(key, head, number of turns, the agent's name) of the call, if it is one of these accounts'."""
         account, _, vendor_id = call_id.partition("/")
         if account not in accounts or not storable(call_id):
             return None
         row = ask(
             db,
-            """SELECT call.id, content.head, call.turns FROM call JOIN account ON account.id = call.account
-               JOIN content ON content.id = call.id WHERE account.name = %s AND call.vendor_id = %s""",
+            """SELECT call.id, content.head, call.turns, agent.name FROM call
+               JOIN account ON account.id = call.account JOIN content ON content.id = call.id
+               LEFT JOIN agent ON agent.id = call.agent WHERE account.name = %s AND call.vendor_id = %s""",
             (account, vendor_id),
         ).fetchone()
-        return (row[0], row[1], row[2]) if row else None
+        return (row[0], row[1], row[2], row[3]) if row else None
 
     def legs(self, call: Call) -> list[Row]:
         """See `Store.legs`."""

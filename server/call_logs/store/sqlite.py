@@ -80,6 +80,7 @@ from call_logs.store.shared import (
     tail_of,
     to_ms,
     to_ms_after,
+    with_agent,
 )
 
 MOST_PAUSE_SECONDS = 0.25
@@ -286,7 +287,7 @@ class SQLiteStore(Store):
         """See `Store.call`."""
         with self._reading() as db:
             held = self._head(db, accounts, call_id)
-            return whole_call(db, held[0], held[1]) if held else None
+            return with_agent(whole_call(db, held[0], held[1]), held[3]) if held else None
 
     def excerpt(self, accounts: Sequence[str], call_id: str, first: int = 1, last: int | None = None) -> Excerpt | None:
         """See `Store.excerpt`."""
@@ -294,18 +295,24 @@ class SQLiteStore(Store):
             held = self._head(db, accounts, call_id)
             if held is None:
                 return None
-            turns = turns_between(db, held[0], max(1, first), last)
-            return Excerpt(head_of(unpacked(held[1])).model_copy(update={"turns": tuple(turns)}), held[2])
+            key, head, number, agent = held
+            turns = turns_between(db, key, max(1, first), last)
+            return Excerpt(
+                with_agent(head_of(unpacked(head)), agent).model_copy(update={"turns": tuple(turns)}), number
+            )
 
     @staticmethod
-    def _head(db: sqlite3.Connection, accounts: Sequence[str], call_id: str) -> tuple[int, bytes, int] | None:
-        """(key, head, number of turns) of the call, if it is one of these accounts'."""
+    def _head(
+        db: sqlite3.Connection, accounts: Sequence[str], call_id: str
+    ) -> tuple[int, bytes, int, str | None] | None:
+        """(key, head, number of turns, the agent's name) of the call, if it is one of these accounts'."""
         account, _, vendor_id = call_id.partition("/")
         if account not in accounts or not encodable(vendor_id):
             return None
         return db.execute(
-            """SELECT call.id, content.head, call.turns FROM call JOIN account ON account.id = call.account
-               JOIN content ON content.id = call.id WHERE account.name = ? AND call.vendor_id = ?""",
+            """SELECT call.id, content.head, call.turns, agent.name FROM call
+               JOIN account ON account.id = call.account JOIN content ON content.id = call.id
+               LEFT JOIN agent ON agent.id = call.agent WHERE account.name = ? AND call.vendor_id = ?""",
             (account, vendor_id),
         ).fetchone()
 
