@@ -13,10 +13,11 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from call_logs.errors import AuthFailed, ProviderError, Rejected, Unavailable, UnexpectedPayload
+from call_logs.errors import AuthFailed, ProviderError, RateLimited, Rejected, Unavailable, UnexpectedPayload
 from call_logs.model import Call, Direction, Speaker, Status, Turn
 from call_logs.providers import Account, AnyProvider, Page
 from call_logs.providers import bimpe as adapter
+from call_logs.providers._http import ATTEMPTS
 from call_logs.sandbox import App, Message, Receive, Send, business
 from call_logs.sandbox import bimpe as sandbox
 from call_logs.sandbox.business import PhoneCall
@@ -668,8 +669,8 @@ def test_chosen_agents_are_the_only_ones_read() -> None:
     assert is_list(vendor.asked[0])
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 422])
-def test_chosen_agents_are_read_without_the_right_to_list_agents(status: int) -> None:
+@pytest.mark.parametrize("status", [401, 403, 404, 422, 429, 500, 503])
+def test_chosen_agents_are_read_without_the_list_of_agents(status: int) -> None:
     async def read(provider: AnyProvider) -> tuple[list[Page], list[Page], ProviderError | None]:
         return await pages(provider, LONG_AGO), await pages(provider, LONG_AGO), provider.trouble
 
@@ -677,7 +678,14 @@ def test_chosen_agents_are_read_without_the_right_to_list_agents(status: int) ->
     first, second, trouble = vendor.work(read, agent_ids=ONE)
     assert [(call.agent_id, call.agent_name) for call in calls_of([*first, *second])] == [(ONE, None)] * 2
     assert trouble is None
-    assert sum(map(is_agents, vendor.asked)) == 1
+    assert sum(map(is_agents, vendor.asked)) == (1 if status in (401, 403, 404, 422) else ATTEMPTS)
+
+
+@pytest.mark.parametrize(("status", "raised"), [(403, AuthFailed), (429, RateLimited), (503, Unavailable)])
+def test_where_no_agents_are_chosen_their_list_is_needed(status: int, raised: type[ProviderError]) -> None:
+    """Calls are listed by agent: without the list nothing is known to be complete."""
+    with pytest.raises(raised):
+        Vendor([log(1)], before=replying(is_agents, refusal(status, "no"))).read()
 
 
 def test_names_of_chosen_agents_that_were_known_stay_while_the_list_of_agents_fails(

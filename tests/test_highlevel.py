@@ -347,8 +347,8 @@ def test_agent_names_are_asked_for_once_in_a_while_and_shown() -> None:
     assert vendor.paths.count(adapter.AGENTS) == 1
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 422])
-def test_without_the_agents_scope_calls_come_without_names(status: int) -> None:
+@pytest.mark.parametrize("status", [401, 403, 404, 422, 429, 500, 503])
+def test_without_the_list_of_agents_calls_come_without_names(status: int) -> None:
     def no_agents(asked: Asked) -> Reply | None:
         refusal = Reply(status, {"statusCode": status, "message": "The token is not authorized for this scope."})
         return refusal if asked.path == adapter.AGENTS else None

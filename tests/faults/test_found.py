@@ -11,7 +11,7 @@ from kinds import KINDS, Cell, numbers_of_call_0
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel
 from serving import serving
-from vendors import SLUGS, Answer, Line, breaking, call_id, worlds
+from vendors import SLUGS, Answer, Line, breaking, call_id, changed, worlds
 
 import tape
 from call_logs.principals import Scope
@@ -100,6 +100,26 @@ async def test_words_that_were_not_given_of_a_list_that_ended_before_the_others_
             assert (await asker.server.app.sync.finish("my-bimpe")).state == "ok"
             assert not asker.server.app.store.unreadable("my-bimpe")
             assert all(call.turns for call in asker.held("my-bimpe").values())
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("slug", ["bimpe", "highlevel", "telzino"])
+async def test_a_list_of_agents_that_calls_can_do_without_costs_no_call(
+    slug: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal was let pass; an outage of that list alone took the account down, and no call was kept."""
+    tape.unhurried(monkeypatch)
+    with breaking(worlds(CALLS, [slug], spacing=WEEK / CALLS)) as server:
+        world = server.worlds[slug]
+        accounts = server.accounts
+        if slug != "highlevel":  # its calls are listed by agent: the list is not needed where agents are chosen
+            accounts[f"my-{slug}"]["agent_ids"] = ",".join(world.agent_ids())
+        answer = Answer(status, {"content-type": "application/json"}, b"{}")
+        server.faults[slug] = changed(lambda _: answer, lambda asked: asked.path.endswith("/agents"))
+        async with serving(accounts, tmp_path / "calls.db") as asker:
+            health = await asker.server.app.sync.finish(f"my-{slug}")
+            assert (health.state, health.problem) == ("ok", None)
+            assert asker.held(f"my-{slug}").keys() == world.ids()
 
 
 @pytest.mark.timeout(30)

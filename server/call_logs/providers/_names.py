@@ -6,7 +6,7 @@ A call that was read without its agent's name is told with it once another call 
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 
-from call_logs.errors import AuthFailed, Rejected, UnexpectedPayload
+from call_logs.errors import ProviderError
 from call_logs.providers import AnyProvider
 
 NAMES_AGE_SECONDS = 3600.0
@@ -32,7 +32,7 @@ class AgentNames:
             try:
                 async for page in self._read():
                     found |= page
-            except (AuthFailed, Rejected, UnexpectedPayload):
+            except ProviderError:  # of any kind: what is wrong with the account, the lists of its calls will tell
                 self._provider.api.trouble = None
                 self._names = {**self._names, **found}
             else:
