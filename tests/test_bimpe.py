@@ -15,7 +15,7 @@ import pytest
 
 from call_logs.errors import AuthFailed, ProviderError, RateLimited, Rejected, Unavailable, UnexpectedPayload
 from call_logs.model import Call, Direction, Speaker, Status, Turn
-from call_logs.providers import Account, AnyProvider, Page
+from call_logs.providers import Account, AnyProvider, Page, Unreadable
 from call_logs.providers import bimpe as adapter
 from call_logs.providers._http import ATTEMPTS
 from call_logs.sandbox import App, Message, Receive, Send, business
@@ -393,6 +393,27 @@ def test_a_detail_that_cannot_be_read_costs_its_words_and_spoils_no_other(odd: R
         "+12065550123",
         20.0,
     )
+
+
+@pytest.mark.parametrize(
+    ("odd", "fields"),
+    [
+        (refusal(404, "not_found", "Call not found"), ("conversation_logs",)),
+        (Reply(200, {"message": "Success", "data": log(1, conversation_logs="words")}), ("data.conversation_logs",)),
+        (Reply(200, {"message": "Success", "data": log(3)}), ("id",)),
+    ],
+)
+def test_a_detail_that_cannot_be_read_is_told(odd: Reply, fields: tuple[str, ...]) -> None:
+    found = Vendor([log(1)], before=replying(is_detail, odd)).read()
+    assert [one for page in found for one in page.unreadable] == [Unreadable("call1", fields)]
+
+
+@pytest.mark.parametrize("odd", [{}, {"conversation_logs": []}, {"conversation_logs": None}])
+def test_a_call_on_which_nothing_was_said_is_not_told_as_unreadable(odd: Log) -> None:
+    silent = {name: value for name, value in log(1).items() if name != "conversation_logs"} | odd
+    found = Vendor([log(1)], before=replying(is_detail, Reply(200, {"message": "Success", "data": silent}))).read()
+    assert [page.unreadable for page in found] == [()]
+    assert only(found).turns == ()
 
 
 def test_a_detail_that_cannot_be_read_is_no_trouble_of_the_account() -> None:

@@ -11,7 +11,7 @@ from kinds import KINDS, Cell, numbers_of_call_0
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel
 from serving import serving
-from vendors import SLUGS, Answer, Line, breaking, call_id, changed, worlds
+from vendors import SLUGS, Answer, Line, breaking, call_id, changed, told, worlds
 
 import tape
 from call_logs.principals import Scope
@@ -102,6 +102,27 @@ async def test_words_that_were_not_given_of_a_list_that_ended_before_the_others_
             assert all(call.turns for call in asker.held("my-bimpe").values())
 
 
+async def test_words_for_which_another_calls_were_given_are_told_and_read_after_a_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call's row was kept in their place, counted as settled, and its words were never asked for again."""
+    tape.unhurried(monkeypatch)
+    with breaking(worlds(CALLS, ["bimpe"], spacing=WEEK / CALLS)) as server:
+        chosen, other = call_id("bimpe", 15), call_id("bimpe", 16)
+        server.faults["bimpe"] = told(
+            lambda _, body: body | {"data": body["data"] | {"id": other}}, lambda asked: asked.path.endswith(chosen)
+        )
+        async with serving(server.accounts, tmp_path / "calls.db") as asker:
+            assert (await asker.server.app.sync.finish("my-bimpe")).unreadable == 1
+            held = asker.held("my-bimpe")
+            assert held.keys() == server.worlds["bimpe"].ids()
+            assert [name for name, call in held.items() if not call.turns] == [chosen]
+        server.faults.clear()
+        async with serving(server.accounts, tmp_path / "calls.db") as asker:
+            assert (await asker.server.app.sync.finish("my-bimpe")).unreadable == 0
+            assert all(call.turns for call in asker.held("my-bimpe").values())
+
+
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("slug", ["bimpe", "highlevel", "telzino"])
 async def test_a_list_of_agents_that_calls_can_do_without_costs_no_call(
@@ -142,8 +163,8 @@ async def test_a_number_that_is_no_finite_one_costs_at_most_its_field(
             for slug in SLUGS:
                 health = await asker.server.app.sync.finish(f"my-{slug}")
                 assert (health.state, health.problem) == ("ok", None)
-                told = {one.vendor_call_id for one in asker.server.app.store.unreadable(f"my-{slug}")}
-                assert asker.held(f"my-{slug}").keys() | told == server.worlds[slug].ids()
+                unread = {one.vendor_call_id for one in asker.server.app.store.unreadable(f"my-{slug}")}
+                assert asker.held(f"my-{slug}").keys() | unread == server.worlds[slug].ids()
 
 
 async def test_a_lone_surrogate_in_an_answer_is_replaced_and_the_answer_given() -> None:

@@ -131,6 +131,9 @@ class _Log(Wire):
     ended_at: _Time = None
     started_at: _Time = None
     answered_at: _Time = None
+    # Empty is the SDK's default, so none or an empty list is what a call has on which nothing was said; null is in neither
+    # reference nor SDK, and taken for the same. Such a call counts as one without a transcript, and is read again for 72
+    # hours: to tell each that nobody answered as one that could not be read would be wrong.
     messages: list[Any] | None = Field(None, alias="conversation_logs")
 
     @property
@@ -327,7 +330,8 @@ class Bimpe(Provider[BimpeSettings]):
 
         A settled one is left out: its row is the poorer.
 
-        Where a detail cannot be read, the row is all there is, and the call is told as one that could not be read.
+        Where a detail cannot be read, or is another call's, the row is all there is, and the call is told as one that
+        could not be read.
         """
         finished = [log for log in logs if log.is_finished]
         settled = await self.settled([log.id for log in finished]) if finished else set[str]()
@@ -336,7 +340,11 @@ class Bimpe(Provider[BimpeSettings]):
 
         async def complete(log: _Log) -> None:
             try:
-                details[log.id] = _joined(log, await self._detail(agent_id, log.id))
+                detail = await self._detail(agent_id, log.id)
+                if detail.id == log.id:
+                    details[log.id] = _joined(log, detail)
+                else:
+                    unread.append(Unreadable(log.id, ("id",)))
             except (Rejected, UnexpectedPayload) as error:
                 self.api.trouble = None
                 fields = error.fields if isinstance(error, UnexpectedPayload) else ()
@@ -447,9 +455,7 @@ async def _each(work: Callable[[T], Awaitable[None]], items: Iterable[T]) -> Non
 
 
 def _joined(row: _Log, detail: _Log) -> _Log:
-    """The detail, with what only the row tells; the row, where the detail is of another call."""
-    if detail.id != row.id:
-        return row
+    """The detail, with what only the row tells."""
     missing = {name: getattr(row, name) for name in _Log.model_fields if getattr(detail, name) is None}
     return detail.model_copy(update=missing | {"created_on": row.created_on})
 
