@@ -336,6 +336,30 @@ def test_unreadable_records_are_counted_until_they_can_be_read(store: Store) -> 
     assert store.accounts(["acme"])[0].unreadable == 2
 
 
+def test_records_that_were_not_met_for_long_are_forgotten_but_for_those_of_held_calls(store: Store) -> None:
+    """`Store.forget_unreadable`: what is listed again is met again; a held call's words only the note asks for."""
+    store.open_account("initech", "vyom")
+    bare, old, gone, again, nameless = (
+        Unreadable(name, ("said",)) for name in ("call-1", "call-900", "gone", "again", None)
+    )
+    store.save_page("acme", [made(1), made(900)], None, [bare, old, gone, again, nameless], now=NOW)
+    store.save_page("initech", [], None, [gone], now=NOW)
+    second = timedelta(seconds=1)
+    assert store.forget_unreadable("acme", NOW) == 0
+    store.save_page("acme", [], None, [again], now=NOW + second)
+    assert store.forget_unreadable("acme", NOW + second) == 2
+    assert set(store.unreadable("acme")) == {bare, old, again}
+    assert store.unreadable("initech") == [gone]
+    assert set(store.unreadable("acme", NOW - timedelta(minutes=900))) == {bare, old, again}
+    assert set(store.unreadable("acme", NOW - timedelta(minutes=899))) == {bare, again}
+    store.erase("acme", ["call-1", "call-900"])
+    assert store.unreadable("acme") == [again]
+    assert store.forget_unreadable("acme", NOW + 2 * second) == 1
+    store.save_page("acme", [], None, [gone])
+    met = [store.forget_unreadable("acme", datetime.now(UTC) + ago) for ago in (-60 * second, 60 * second)]
+    assert met == [0, 1], "just now, where it is not told when"
+
+
 def test_how_a_pass_ended_is_kept_and_only_ok_sets_the_time(store: Store) -> None:
     assert store.accounts(["acme"])[0].state == ""
     store.note("acme", "down", "It is down.", "Wait.")

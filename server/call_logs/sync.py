@@ -40,7 +40,7 @@ from call_logs.errors import (
 from call_logs.model import Call, Speaker, Spoken, merged
 from call_logs.prepared import prepared
 from call_logs.providers import Account, AnyProvider, Page, Told
-from call_logs.store import AccountRow, Filter, Marks, Saved, Store, Unsettled
+from call_logs.store import MISSED_SECONDS, AccountRow, Filter, Marks, Saved, Store, Unsettled
 from call_logs.text import Masking
 
 LOOKBACK = timedelta(hours=2)
@@ -82,6 +82,9 @@ SWEEP_UNREAD_EVERY = timedelta(hours=6)
 COMPACT_EVERY = timedelta(days=1)
 """How often what erased calls left in the database's files is overwritten."""
 
+APART = timedelta(seconds=MISSED_SECONDS)
+"""So long after one reading of the whole list another one begins that may count as a second."""
+
 NEW_IN_LIST = timedelta(hours=1)
 """So much of a window's beginning is not compared: a vendor's list may go by another clock of the call."""
 
@@ -97,7 +100,7 @@ CALLS_TOGETHER = 250
 _ERASED_AT_ONCE = 200
 
 _SWEPT = "swept {}"
-"""The name of the note that says when an account's whole list was last read again."""
+"""The name of the note that says when the last reading of an account's whole list began."""
 
 FOLLOW_SECONDS = 0.5
 """How often a process looks whether the one that reads an account is done, or gone."""
@@ -563,17 +566,17 @@ class Sync:
     async def _pass(self, line: _Line) -> None:
         """What is new, then the rest of the history, then what could not be read. The history comes first: else a process
         that is killed early, again and again, would never get on with it."""
-        done = False
-        while not done:
+        while True:
             line.asked_at, line.asked = self._now(), False
             if line.marks.low is not None:
                 await self._read_new(line)
             floor = self._now() - self._history
-            done = (line.marks.low is not None and line.marks.low <= floor) or await self._backfill(line, floor)
+            if (line.marks.low is not None and line.marks.low <= floor) or await self._backfill(line, floor):
+                break
         if not line.retried and not line.sweeping:
-            if await anyio.to_thread.run_sync(self._store.unreadable, line.account.name):
+            if await anyio.to_thread.run_sync(self._store.unreadable, line.account.name, floor):
                 line.reached = line.marks.low
-                await self._sweep(line, self._now() - self._history, hears=True)
+                await self._sweep(line, floor, hears=True)
             line.retried = True
 
     async def _read_new(self, line: _Line) -> None:
@@ -615,7 +618,8 @@ class Sync:
         False where it stopped on the way, since somebody asked and the newest calls should be read first.
         """
         assert line.provider is not None  # noqa: S101 - `start` needs it
-        begun = marks = line.marks
+        begun_at, begun = self._now(), line.marks
+        marks = begun
         # A resumed reading knows its own end; another one would drop what the vendor lists out of order.
         until = None if begun.resume is not None else begun.low
         async with (
@@ -632,8 +636,26 @@ class Sync:
         await self._keep(line, Page(()), replace(marks, low=floor, resume=None))
         _saw(line)
         if begun.low is None:
-            line.deep_at, line.retried = time.monotonic(), True
+            line.deep_at = time.monotonic()
+            await self._read_whole(line, begun_at)
         return True
+
+    async def _read_whole(self, line: _Line, begun_at: datetime) -> None:
+        """All of the history has been read in one go. Forget the records that neither this reading has met nor the one
+        before, as for calls that are gone: one list may have been cut short."""
+        line.retried = True
+        name, note = line.account.name, _SWEPT.format(line.account.name)
+
+        def forgotten() -> int:
+            swept = self._store.remembered(note)
+            before = datetime.fromisoformat(swept) if swept else None
+            if before is not None and timedelta() <= begun_at - before < APART:
+                return 0
+            self._store.remember(note, begun_at.isoformat())
+            return self._store.forget_unreadable(name, before) if before is not None and before < begun_at else 0
+
+        if gone := await anyio.to_thread.run_sync(forgotten):
+            _log.info("%s: %d records that could not be read are listed no more", name, gone)
 
     @contextlib.asynccontextmanager
     async def _keeping(self, line: _Line) -> AsyncGenerator[Callable[[_Read], Awaitable[None]]]:
@@ -675,7 +697,9 @@ class Sync:
                 prepared(call, self._masking) for call in page.calls if oldest is None or call.started_at >= oldest
             ]
             name = line.account.name
-            return self._store.save_page(name, calls, marks, page.unreadable, deleted=page.deleted, listed=listed)
+            return self._store.save_page(
+                name, calls, marks, page.unreadable, deleted=page.deleted, listed=listed, now=self._now()
+            )
 
         saved = await anyio.to_thread.run_sync(kept)
         line.read += len(page.calls)
@@ -789,7 +813,7 @@ class Sync:
         if swept is None:
             await anyio.to_thread.run_sync(self._store.remember, note, now.isoformat())
             return
-        unread = await anyio.to_thread.run_sync(self._store.unreadable, line.account.name)
+        unread = await anyio.to_thread.run_sync(self._store.unreadable, line.account.name, floor)
         if datetime.fromisoformat(swept) + (SWEEP_UNREAD_EVERY if unread else SWEEP_EVERY) <= now:
             line.sweeping = True
             try:
@@ -811,7 +835,7 @@ class Sync:
         `hears`: it is part of a pass, so a question that finds the newest calls too old has them read between two pages.
         """
         assert line.provider is not None  # noqa: S101 - `start` and `_sweep_when_due` asked
-        begun = until = self._now()
+        begun_at = until = self._now()
         listing = _Listing()
         behind = 0
         async with contextlib.aclosing(line.provider.calls(floor)) as pages:
@@ -829,9 +853,7 @@ class Sync:
                     line.asked_at, line.asked = self._now(), False
                     await self._read_new(line)
         await self._compare(line, floor + NEW_IN_LIST, until, listing)
-        line.retried = True
-        note = _SWEPT.format(line.account.name)
-        await anyio.to_thread.run_sync(self._store.remember, note, begun.isoformat())
+        await self._read_whole(line, begun_at)
 
     async def _compact(self) -> None:
         """Overwrite what erased calls left, once a day."""

@@ -295,6 +295,7 @@ class PostgresStore(Store):
         *,
         deleted: Sequence[str] = (),
         listed: bool = False,
+        now: datetime | None = None,
     ) -> Saved:
         """See `Store.save_page`."""
         with self._transaction() as db:
@@ -312,7 +313,7 @@ class PostgresStore(Store):
                     db,
                     """INSERT INTO unreadable VALUES(%s, %s, %s, %s) ON CONFLICT (account, vendor_id)
                        DO UPDATE SET fields = excluded.fields, seen_ms = excluded.seen_ms""",
-                    (number, record.vendor_call_id or "", ", ".join(record.fields), to_ms(datetime.now(UTC))),
+                    (number, record.vendor_call_id or "", ", ".join(record.fields), to_ms(now or datetime.now(UTC))),
                 )
             if marks is not None:
                 ask(
@@ -687,18 +688,32 @@ class PostgresStore(Store):
             ).fetchall()
             return whole_calls(db, [(key, head) for key, head in found])
 
-    def unreadable(self, account: str) -> list[Unreadable]:
+    def unreadable(self, account: str, since: datetime | None = None) -> list[Unreadable]:
         """See `Store.unreadable`."""
         with self._primary.reading() as db:
             found = ask(
                 db,
                 """SELECT vendor_id, fields FROM unreadable JOIN account ON account.id = unreadable.account
-                   WHERE account.name = %s ORDER BY vendor_id""",
-                (account,),
+                   WHERE account.name = %(account)s AND (%(since)s::bigint IS NULL OR NOT EXISTS (SELECT 1 FROM call
+                       WHERE call.account = unreadable.account AND call.vendor_id = unreadable.vendor_id
+                       AND call.started_ms < %(since)s)) ORDER BY vendor_id""",
+                {"account": account, "since": to_ms(since)},
             )
             return [
                 Unreadable(vendor_id or None, tuple(filter(None, fields.split(", ")))) for vendor_id, fields in found
             ]
+
+    def forget_unreadable(self, account: str, before: datetime) -> int:
+        """See `Store.forget_unreadable`."""
+        with self._transaction() as db:
+            forgotten = ask(
+                db,
+                """DELETE FROM unreadable WHERE account = %s AND seen_ms < %s AND NOT EXISTS (SELECT 1 FROM call
+                       WHERE call.account = unreadable.account AND call.vendor_id = unreadable.vendor_id)
+                   RETURNING vendor_id""",
+                (self._number(db, account), to_ms(before)),
+            )
+            return len(forgotten.fetchall())
 
     def fingerprint(self, account: str) -> tuple[int, str]:
         """See `Store.fingerprint`."""

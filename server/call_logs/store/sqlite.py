@@ -246,6 +246,7 @@ class SQLiteStore(Store):
         *,
         deleted: Sequence[str] = (),
         listed: bool = False,
+        now: datetime | None = None,
     ) -> Saved:
         """See `Store.save_page`."""
         with self._transaction() as db:
@@ -264,7 +265,7 @@ class SQLiteStore(Store):
             for record in unreadable:
                 db.execute(
                     "INSERT OR REPLACE INTO unreadable VALUES(?, ?, ?, ?)",
-                    (number, record.vendor_call_id or "", ", ".join(record.fields), to_ms(datetime.now(UTC))),
+                    (number, record.vendor_call_id or "", ", ".join(record.fields), to_ms(now or datetime.now(UTC))),
                 )
             if marks is not None:
                 db.execute(
@@ -601,17 +602,30 @@ class SQLiteStore(Store):
             )
             return [(key, whole_call(db, key, head)) for key, head in found.fetchall()]
 
-    def unreadable(self, account: str) -> list[Unreadable]:
+    def unreadable(self, account: str, since: datetime | None = None) -> list[Unreadable]:
         """See `Store.unreadable`."""
         with self._reading() as db:
             found = db.execute(
                 """SELECT vendor_id, fields FROM unreadable JOIN account ON account.id = unreadable.account
-                   WHERE account.name = ? ORDER BY vendor_id""",
-                (account,),
+                   WHERE account.name = :account AND (:since IS NULL OR NOT EXISTS (SELECT 1 FROM call
+                       WHERE call.account = unreadable.account AND call.vendor_id = unreadable.vendor_id
+                       AND call.started_ms < :since)) ORDER BY vendor_id""",
+                {"account": account, "since": to_ms(since)},
             )
             return [
                 Unreadable(vendor_id or None, tuple(filter(None, fields.split(", ")))) for vendor_id, fields in found
             ]
+
+    def forget_unreadable(self, account: str, before: datetime) -> int:
+        """See `Store.forget_unreadable`."""
+        with self._transaction() as db:
+            forgotten = db.execute(
+                """DELETE FROM unreadable WHERE account = ? AND seen_ms < ? AND NOT EXISTS (SELECT 1 FROM call
+                       WHERE call.account = unreadable.account AND call.vendor_id = unreadable.vendor_id)
+                   RETURNING vendor_id""",
+                (self._number(db, account), to_ms(before)),
+            )
+            return len(forgotten.fetchall())
 
     def fingerprint(self, account: str) -> tuple[int, str]:
         """See `Store.fingerprint`."""
