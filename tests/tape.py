@@ -10,6 +10,7 @@ import copy
 import functools
 import itertools
 import json
+import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -271,6 +272,18 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr("stamina._core._smart_sleep", noted)
     monkeypatch.setattr(http, "AsyncLimiter", fast)
     return waits
+
+
+class NamesClock:
+    """The clock by which the names of agents are asked for again; `ahead` in seconds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead = 0.0
+        monkeypatch.setattr("call_logs.providers._names.time", self)
+
+    def monotonic(self) -> float:
+        """A little later than it is."""
+        return time.monotonic() + self.ahead
 
 
 _STAGE: dict[str, App] = {}

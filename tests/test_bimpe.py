@@ -13,10 +13,11 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from call_logs.errors import AuthFailed, ProviderError, Rejected, Unavailable, UnexpectedPayload
+from call_logs.errors import AuthFailed, ProviderError, RateLimited, Rejected, Unavailable, UnexpectedPayload
 from call_logs.model import Call, Direction, Speaker, Status, Turn
-from call_logs.providers import Account, AnyProvider, Page
+from call_logs.providers import Account, AnyProvider, Page, Unreadable
 from call_logs.providers import bimpe as adapter
+from call_logs.providers._http import ATTEMPTS
 from call_logs.sandbox import App, Message, Receive, Send, business
 from call_logs.sandbox import bimpe as sandbox
 from call_logs.sandbox.business import PhoneCall
@@ -24,7 +25,7 @@ from call_logs.store import Filter
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.sync import Sync
 from call_logs.text import short
-from tape import Asked, Fault, Held, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
+from tape import Asked, Fault, Held, NamesClock, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
 
 KEY = "sk_sandbox_opens_nothing"
 ONE, TWO = "agent-one", "agent-two"
@@ -394,6 +395,27 @@ def test_a_detail_that_cannot_be_read_costs_its_words_and_spoils_no_other(odd: R
     )
 
 
+@pytest.mark.parametrize(
+    ("odd", "fields"),
+    [
+        (refusal(404, "not_found", "Call not found"), ("conversation_logs",)),
+        (Reply(200, {"message": "Success", "data": log(1, conversation_logs="words")}), ("data.conversation_logs",)),
+        (Reply(200, {"message": "Success", "data": log(3)}), ("id",)),
+    ],
+)
+def test_a_detail_that_cannot_be_read_is_told(odd: Reply, fields: tuple[str, ...]) -> None:
+    found = Vendor([log(1)], before=replying(is_detail, odd)).read()
+    assert [one for page in found for one in page.unreadable] == [Unreadable("call1", fields)]
+
+
+@pytest.mark.parametrize("odd", [{}, {"conversation_logs": []}, {"conversation_logs": None}])
+def test_a_call_on_which_nothing_was_said_is_not_told_as_unreadable(odd: Log) -> None:
+    silent = {name: value for name, value in log(1).items() if name != "conversation_logs"} | odd
+    found = Vendor([log(1)], before=replying(is_detail, Reply(200, {"message": "Success", "data": silent}))).read()
+    assert [page.unreadable for page in found] == [()]
+    assert only(found).turns == ()
+
+
 def test_a_detail_that_cannot_be_read_is_no_trouble_of_the_account() -> None:
     async def read(provider: AnyProvider) -> ProviderError | None:
         await pages(provider, LONG_AGO)
@@ -668,8 +690,8 @@ def test_chosen_agents_are_the_only_ones_read() -> None:
     assert is_list(vendor.asked[0])
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 422])
-def test_chosen_agents_are_read_without_the_right_to_list_agents(status: int) -> None:
+@pytest.mark.parametrize("status", [401, 403, 404, 422, 429, 500, 503])
+def test_chosen_agents_are_read_without_the_list_of_agents(status: int) -> None:
     async def read(provider: AnyProvider) -> tuple[list[Page], list[Page], ProviderError | None]:
         return await pages(provider, LONG_AGO), await pages(provider, LONG_AGO), provider.trouble
 
@@ -677,7 +699,32 @@ def test_chosen_agents_are_read_without_the_right_to_list_agents(status: int) ->
     first, second, trouble = vendor.work(read, agent_ids=ONE)
     assert [(call.agent_id, call.agent_name) for call in calls_of([*first, *second])] == [(ONE, None)] * 2
     assert trouble is None
-    assert sum(map(is_agents, vendor.asked)) == 1
+    assert sum(map(is_agents, vendor.asked)) == (1 if status in (401, 403, 404, 422) else ATTEMPTS)
+
+
+@pytest.mark.parametrize(("status", "raised"), [(403, AuthFailed), (429, RateLimited), (503, Unavailable)])
+def test_where_no_agents_are_chosen_their_list_is_needed(status: int, raised: type[ProviderError]) -> None:
+    """Calls are listed by agent: without the list nothing is known to be complete."""
+    with pytest.raises(raised):
+        Vendor([log(1)], before=replying(is_agents, refusal(status, "no"))).read()
+
+
+def test_names_of_chosen_agents_that_were_known_stay_while_the_list_of_agents_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, failing = NamesClock(monkeypatch), [False]
+    refused = refusal(403, "insufficient_scope")
+    vendor = Vendor([log(1)], before=lambda asked: refused if failing[0] and is_agents(asked) else None)
+    seen: list[tuple[str | None, int]] = []
+
+    async def again(provider: AnyProvider) -> None:
+        for ahead, fails in ((0.0, False), (3700.0, True), (4700.0, False)):
+            clock.ahead, failing[0] = ahead, fails
+            (call,) = calls_of(await pages(provider, LONG_AGO))
+            seen.append((call.agent_name, sum(map(is_agents, vendor.asked))))
+
+    vendor.work(again, agent_ids=ONE)
+    assert seen == [(ONE.title(), asked) for asked in (1, 2, 3)]
 
 
 def test_without_the_right_to_list_agents_the_setting_that_helps_is_named() -> None:

@@ -13,7 +13,7 @@ from call_logs.providers import Account, AnyProvider, Page
 from call_logs.providers import highlevel as adapter
 from call_logs.sandbox import App, Message, Receive, Send
 from call_logs.sandbox import highlevel as sandbox
-from tape import Asked, Fault, Held, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
+from tape import Asked, Fault, Held, NamesClock, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
 
 TOKEN = "sandbox-token-opens-nothing"
 LOCATION = "LOC123456789ABCDEF"
@@ -21,6 +21,9 @@ T = TypeVar("T")
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 AGENT = {"id": "agent1", "agentName": "Front desk"}
+NO_AGENTS = Reply(200, headers={"content-type": "text/html"})
+"""What a proxy or a login page answers for the list of agents."""
+
 NAMES = {"token": "HIGHLEVEL_TOKEN", "location_id": "HIGHLEVEL_LOCATION_ID"}
 
 
@@ -344,8 +347,8 @@ def test_agent_names_are_asked_for_once_in_a_while_and_shown() -> None:
     assert vendor.paths.count(adapter.AGENTS) == 1
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 422])
-def test_without_the_agents_scope_calls_come_without_names(status: int) -> None:
+@pytest.mark.parametrize("status", [401, 403, 404, 422, 429, 500, 503])
+def test_without_the_list_of_agents_calls_come_without_names(status: int) -> None:
     def no_agents(asked: Asked) -> Reply | None:
         refusal = Reply(status, {"statusCode": status, "message": "The token is not authorized for this scope."})
         return refusal if asked.path == adapter.AGENTS else None
@@ -357,6 +360,32 @@ def test_without_the_agents_scope_calls_come_without_names(status: int) -> None:
     (call,) = calls_of(found)
     assert (call.agent_id, call.agent_name) == ("agent1", None)
     assert trouble is None
+
+
+def test_names_that_were_known_stay_while_the_list_of_agents_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And it is asked again after a rest, not after an hour."""
+    clock, failing = NamesClock(monkeypatch), [False]
+    vendor = Vendor([row(1)], before=lambda asked: NO_AGENTS if failing[0] and asked.path == adapter.AGENTS else None)
+    seen: list[tuple[str | None, int]] = []
+
+    async def again(provider: AnyProvider) -> None:
+        for ahead, fails in ((0.0, False), (3700.0, True), (3800.0, True), (4700.0, False), (4800.0, True)):
+            clock.ahead, failing[0] = ahead, fails
+            (call,) = calls_of(await pages(provider, LONG_AGO))
+            seen.append((call.agent_name, vendor.paths.count(adapter.AGENTS)))
+
+    vendor.work(again)
+    assert seen == [("Front desk", asked) for asked in (1, 2, 2, 3, 3)]
+
+
+def test_agents_on_pages_before_one_that_fails_are_named() -> None:
+    def second_page(asked: Asked) -> Reply | None:
+        if asked.path != adapter.AGENTS:
+            return None
+        return NO_AGENTS if asked.query["page"] == "2" else Reply(200, {"agents": [AGENT], "total": 2})
+
+    (call,) = calls_of(Vendor([row(1)], before=second_page).read())
+    assert call.agent_name == "Front desk"
 
 
 def test_agents_on_pages_smaller_than_asked_are_all_named() -> None:

@@ -336,6 +336,30 @@ def test_unreadable_records_are_counted_until_they_can_be_read(store: Store) -> 
     assert store.accounts(["acme"])[0].unreadable == 2
 
 
+def test_records_that_were_not_met_for_long_are_forgotten_but_for_those_of_held_calls(store: Store) -> None:
+    """`Store.forget_unreadable`: what is listed again is met again; a held call's words only the note asks for."""
+    store.open_account("initech", "vyom")
+    bare, old, gone, again, nameless = (
+        Unreadable(name, ("said",)) for name in ("call-1", "call-900", "gone", "again", None)
+    )
+    store.save_page("acme", [made(1), made(900)], None, [bare, old, gone, again, nameless], now=NOW)
+    store.save_page("initech", [], None, [gone], now=NOW)
+    second = timedelta(seconds=1)
+    assert store.forget_unreadable("acme", NOW) == 0
+    store.save_page("acme", [], None, [again], now=NOW + second)
+    assert store.forget_unreadable("acme", NOW + second) == 2
+    assert set(store.unreadable("acme")) == {bare, old, again}
+    assert store.unreadable("initech") == [gone]
+    assert set(store.unreadable("acme", NOW - timedelta(minutes=900))) == {bare, old, again}
+    assert set(store.unreadable("acme", NOW - timedelta(minutes=899))) == {bare, again}
+    store.erase("acme", ["call-1", "call-900"])
+    assert store.unreadable("acme") == [again]
+    assert store.forget_unreadable("acme", NOW + 2 * second) == 1
+    store.save_page("acme", [], None, [gone])
+    met = [store.forget_unreadable("acme", datetime.now(UTC) + ago) for ago in (-60 * second, 60 * second)]
+    assert met == [0, 1], "just now, where it is not told when"
+
+
 def test_how_a_pass_ended_is_kept_and_only_ok_sets_the_time(store: Store) -> None:
     assert store.accounts(["acme"])[0].state == ""
     store.note("acme", "down", "It is down.", "Wait.")
@@ -374,6 +398,22 @@ def test_agents_come_busiest_first_and_only_of_the_asked_accounts(store: Store) 
         ("acme", "b", "Ana", 2),
     ]
     assert store.agents([]) == []
+
+
+def test_an_agents_name_that_was_not_known_when_a_call_was_read_is_told_once_it_is(store: Store) -> None:
+    nameless = made(1, "Hello", agent_id="a")
+    other = made(4, "Hello", agent_id="c", agent_name="Cleo")
+    store.save_page("acme", [nameless, made(2, agent_id="b", agent_name="Bea"), other])
+    before = store.after("acme", 0, 10), store.fingerprint("acme")
+    assert store.call(["acme"], "acme/call-1") == nameless
+    for n, name in ((5, "Anna"), (6, None), (7, "Ana")):
+        store.save_page("acme", [made(n, agent_id="a", agent_name=name)])
+    store.save_page("acme", [made(8, agent_id="c", agent_name="Cleopatra")])
+    call, excerpt = store.call(["acme"], "acme/call-1"), store.excerpt(["acme"], "acme/call-1")
+    assert call == (excerpt.call if excerpt else None) == nameless.model_copy(update={"agent_name": "Ana"})
+    assert store.call(["acme"], "acme/call-4") == other, "the name that it was read with stays"
+    store.erase("acme", ["call-5", "call-6", "call-7", "call-8"])
+    assert (store.after("acme", 0, 10), store.fingerprint("acme")) == before, "what is kept is what was read"
 
 
 def test_unreadable_records_are_told_as_they_were_given(store: Store) -> None:

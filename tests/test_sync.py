@@ -1470,6 +1470,148 @@ async def asked_during_a_backfill(vendor: Vendor, store: SQLiteStore, monkeypatc
     assert Counter(kept(store)) == expected(vendor.rows)
 
 
+# What could not be read
+
+
+def unread(number: int) -> Row:
+    """A row that cannot be read, at its place in the list."""
+    return log(number, duration={"seconds": "sixty"})
+
+
+async def test_what_can_never_be_read_costs_one_reading_of_the_list_a_start(store: SQLiteStore) -> None:
+    with Vendor(logs(*range(330))).serving() as vendor:
+        vendor.rows[300] = unread(300)
+        await one_pass(store, vendor.account())
+        for _ in range(2):
+            async with running(syncing(store, vendor.account())) as sync:
+                vendor.asked.clear()
+                assert (await sync.finish("acme")).unreadable == 1
+                assert vendor.pages == [1, *range(1, 8)]
+                vendor.asked.clear()
+                assert (await sync.finish("acme")).state == "ok"
+                assert vendor.pages == [1]
+
+
+async def test_a_history_is_read_on_before_what_could_not_be_read_is_read_again(store: SQLiteStore) -> None:
+    """Each start read again what was read, and one that was killed early never got further."""
+    with Vendor(logs(*range(330))).serving() as vendor:
+        vendor.rows[10] = unread(10)
+        vendor.fails = lambda path, query: 503 if path == LIST and int(query["page"]) > 4 else None
+        await one_pass(store, vendor.account())
+        vendor.fails = lambda _path, _query: None
+        vendor.asked.clear()
+        vendor.rows[10] = log(10)
+        (health,) = await one_pass(store, vendor.account())
+        assert (health.state, health.unreadable) == ("ok", 0)
+        assert vendor.pages == [1, 4, 5, 6, 7, 8], "the record is among what is new: all can be read"
+        assert Counter(kept(store)) == expected(vendor.rows)
+
+
+async def test_a_list_that_is_read_again_is_begun_anew_by_the_next_pass_where_it_was_cut_off(
+    store: SQLiteStore,
+) -> None:
+    with Vendor(logs(*range(330))).serving() as vendor:
+        vendor.rows[300] = unread(300)
+        await one_pass(store, vendor.account())
+        vendor.rows[300] = log(300)
+        vendor.fails = lambda path, query: 503 if path == LIST and int(query["page"]) > 4 else None
+        async with running(syncing(store, vendor.account())) as sync:
+            assert (await sync.finish("acme")).state == "down"
+            vendor.fails = lambda _path, _query: None
+            health = await sync.finish("acme")
+        assert (health.state, health.unreadable) == ("ok", 0)
+        assert Counter(kept(store)) == expected(vendor.rows)
+
+
+async def test_a_question_while_the_list_is_read_again_has_the_newest_calls_read_first(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Vendor(logs(*range(800))).serving() as vendor:
+        vendor.rows[700] = unread(700)
+        await one_pass(store, vendor.account())
+        vendor.asked.clear()
+        gate = Gate(store, monkeypatch, holds_after=3)
+        ahead = timedelta(minutes=2)
+        newest = NOW - timedelta(minutes=1)
+        sync = syncing(store, vendor.account(), wait=0.05, now=lambda: datetime.now(UTC) + ahead)
+        async with running(sync):
+            await until(lambda: sync.start("acme") or len(vendor.asked) == 3)  # type: ignore[func-returns-value] - starts once
+            assert vendor.pages == [1, 1, 2], "what is new, then the list"
+            assert sync.health("acme", newest).covered
+            ahead = timedelta(minutes=7)
+            vendor.rows.insert(0, log(9_999, at=NOW + timedelta(minutes=4)))
+            await sync.freshen(["acme"], newest)
+            gate.open()
+            await until(lambda: sync.health("acme").state == "ok")
+        assert vendor.pages == [1, 1, 2, 1, *range(3, 19)]
+        assert Counter(kept(store)) == expected([row for row in vendor.rows if row["id"] != "log00700"])
+
+
+async def starts(store: SQLiteStore, vendor: Vendor, *ahead: timedelta) -> list[tuple[int, int]]:
+    """A start and a pass at each of these times from now: how many records count as unreadable at its end, and the pages
+    asked for."""
+    today = Today()
+    seen: list[tuple[int, int]] = []
+    for today.ahead in ahead:
+        vendor.asked.clear()
+        (health,) = await one_pass(store, vendor.account(), now=today)
+        seen.append((health.unreadable, count_pages(vendor)))
+    return seen
+
+
+@pytest.mark.parametrize("odd", [{"id": None}, {"duration": {"seconds": "sixty"}}], ids=["without an id", "with one"])
+async def test_a_record_that_the_vendor_lists_no_more_is_forgotten_by_the_second_reading_without_it(
+    odd: Row, store: SQLiteStore
+) -> None:
+    """It was told for ever, and the whole list read at each start."""
+    with Vendor(logs(*range(330))).serving() as vendor:
+        vendor.rows.insert(300, log(999, at=datetime.fromisoformat(vendor.rows[300]["createdAt"]), **odd))
+        assert await starts(store, vendor, timedelta()) == [(1, 7)]
+        assert await starts(store, vendor, timedelta(minutes=20), timedelta(minutes=40)) == [(1, 8)] * 2, "still listed"
+        del vendor.rows[300]
+        minutes = [timedelta(minutes=minutes) for minutes in (60, 65, 80, 100)]
+        assert await starts(store, vendor, *minutes) == [(1, 8), (1, 8), (0, 8), (0, 1)]
+        assert Counter(kept(store)) == expected(vendor.rows)
+
+
+async def test_a_reading_that_was_cut_off_forgets_no_record(store: SQLiteStore) -> None:
+    with Vendor(logs(*range(330))).serving() as vendor:
+        vendor.rows[300] = unread(300)
+        await one_pass(store, vendor.account())
+        vendor.fails = lambda path, query: 503 if path == LIST and int(query["page"]) > 4 else None
+        await deep_passes(store, vendor.account(), *(timedelta(hours=hours) for hours in range(1, 9)))
+        assert store.unreadable("acme") == [Unreadable("log00300", ("duration",))]
+
+
+async def test_a_list_that_was_cut_short_once_forgets_no_record(store: SQLiteStore) -> None:
+    with Vendor(logs(*range(330))).serving() as vendor:
+        vendor.rows[300] = unread(300)
+        every = list(vendor.rows)
+        await one_pass(store, vendor.account())
+        for hours in range(1, 7):
+            vendor.rows[:] = every[:100] if hours % 2 else every
+            await deep_passes(store, vendor.account(), timedelta(hours=hours))
+        assert store.unreadable("acme") == [Unreadable("log00300", ("duration",))]
+
+
+async def test_a_held_call_whose_words_could_not_be_read_stays_told_and_is_asked_for_while_a_reading_can_come_upon_it(
+    unordered: tuple[Unordered, Account], store: SQLiteStore
+) -> None:
+    """Its list may be gone for a while; beyond the history nothing is read for it."""
+    provider, account = unordered
+    bare = Unreadable("call-1", ("said",))
+    provider.pages = [Page((plain(1, timedelta(days=80)), plain(2, timedelta(days=1))), unreadable=(bare,))]
+    await one_pass(store, account)
+    provider.pages = [Page((plain(2, timedelta(days=1)),))]
+    today = Today()
+    for days, readings in ((1, 2), (5, 2), (11, 1)):
+        today.ahead = timedelta(days=days)
+        provider.asked.clear()
+        (health,) = await one_pass(store, account, now=today)
+        assert (health.unreadable, len(provider.asked)) == (1, readings), days
+    assert store.unreadable("acme") == [bare]
+
+
 # What goes
 
 WEEK = timedelta(days=7)

@@ -12,17 +12,18 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from call_logs.errors import AuthFailed, ProviderError, Rejected, UnexpectedPayload
+from call_logs.errors import AuthFailed, ProviderError, RateLimited, Rejected, Unavailable, UnexpectedPayload
 from call_logs.model import Action, ActionKind, Call, Direction, Scalar, Speaker, Status, Turn
 from call_logs.promises import unkept
 from call_logs.providers import Account, AnyProvider, Page
 from call_logs.providers import telzino as adapter
+from call_logs.providers._http import ATTEMPTS
 from call_logs.sandbox import App, Message, Receive, Send, business
 from call_logs.sandbox import telzino as sandbox
 from call_logs.sandbox.business import ACTIONS, PhoneCall
 from call_logs.store.sqlite import SQLiteStore
 from call_logs.sync import Sync
-from tape import Asked, Fault, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
+from tape import Asked, Fault, NamesClock, Reply, answered, calls_of, finished, pages, staged, unhurried, worked
 
 T = TypeVar("T")
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
@@ -405,7 +406,7 @@ def test_only_the_agents_that_are_named_are_read_once_each() -> None:
     assert len(vendor.paths("/call-logs")) == 1
 
 
-@pytest.mark.parametrize("reply", [Reply(403), Reply(404), Reply(200, {"message": "odd"})])
+@pytest.mark.parametrize("reply", [Reply(403), Reply(404), Reply(200, {"message": "odd"}), Reply(429), Reply(503)])
 def test_agents_that_are_named_need_no_list_of_agents(reply: Reply) -> None:
     async def all_of_it(provider: AnyProvider) -> Any:
         await provider.check()
@@ -415,7 +416,30 @@ def test_agents_that_are_named_need_no_list_of_agents(reply: Reply) -> None:
     vendor = Vendor([log(1)], before=lambda asked: reply if asked.path == adapter.AGENTS else None)
     found, trouble = vendor.work(all_of_it, agent_ids=ONE)
     assert [(call.agent_id, call.agent_name) for call in calls_of(found)] == [(ONE, None)] * 2
-    assert (len(vendor.paths("/agents")), trouble) == (1, None)
+    assert (len(vendor.paths("/agents")), trouble) == (ATTEMPTS if reply.status in (429, 503) else 1, None)
+
+
+@pytest.mark.parametrize(("status", "raised"), [(403, AuthFailed), (429, RateLimited), (503, Unavailable)])
+def test_where_no_agents_are_named_their_list_is_needed(status: int, raised: type[ProviderError]) -> None:
+    """Calls are listed by agent: without the list nothing is known to be complete."""
+    vendor = Vendor([log(1)], before=lambda asked: Reply(status) if asked.path == adapter.AGENTS else None)
+    with pytest.raises(raised):
+        vendor.read()
+
+
+def test_what_named_agents_are_called_stays_while_the_list_of_agents_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, failing = NamesClock(monkeypatch), [False]
+    vendor = Vendor([log(1)], before=lambda asked: Reply(403) if failing[0] and asked.path == adapter.AGENTS else None)
+    seen: list[tuple[str | None, int]] = []
+
+    async def again(provider: AnyProvider) -> None:
+        for ahead, fails in ((0.0, False), (3700.0, True), (4700.0, False)):
+            clock.ahead, failing[0] = ahead, fails
+            (call,) = calls_of(await pages(provider, LONG_AGO))
+            seen.append((call.agent_name, len(vendor.paths("/agents"))))
+
+    vendor.work(again, agent_ids=ONE)
+    assert seen == [("Front Desk", asked) for asked in (1, 2, 3)]
 
 
 def test_an_agent_that_is_named_but_unknown_is_said_to_be() -> None:

@@ -1,11 +1,11 @@
 """Vendor to store: the only path to the network.
 
 A pass over an account first reads what is new (down to the last known call less a lookback), then goes on with the
-backfill where an earlier one stopped; a question that finds the newest calls too old has them read between two pages
-of it. Each page is cleaned, masked and saved in one transaction with the marks that say how far it got, so a killed
-process resumes; while one is saved the next are asked for, and those that wait are saved together. A question waits a
-bounded time for the pass that covers its window and is then answered from the store; the pass goes on. One account's
-failure touches no other account.
+backfill where an earlier one stopped, and once in a process reads all again where there are records that could not be
+read; a question that finds the newest calls too old has them read between two pages of these. Each page is cleaned,
+masked and saved in one transaction with the marks that say how far it got, so a killed process resumes; while one is
+saved the next are asked for, and those that wait are saved together. A question waits a bounded time for the pass that
+covers its window and is then answered from the store; the pass goes on. One account's failure touches no other account.
 
 Of several processes on one store, one at a time reads an account; the others wait for it, answer from the store
 meanwhile, and take what it read as their own. An account that rests after failures rests for all of them.
@@ -40,7 +40,7 @@ from call_logs.errors import (
 from call_logs.model import Call, Speaker, Spoken, merged
 from call_logs.prepared import prepared
 from call_logs.providers import Account, AnyProvider, Page, Told
-from call_logs.store import AccountRow, Filter, Marks, Saved, Store, Unsettled
+from call_logs.store import MISSED_SECONDS, AccountRow, Filter, Marks, Saved, Store, Unsettled
 from call_logs.text import Masking
 
 LOOKBACK = timedelta(hours=2)
@@ -50,7 +50,8 @@ DEEP_LOOKBACK = timedelta(hours=72)
 DEEP_EVERY_SECONDS = 3600.0
 """Once an hour, and first after a start, a pass looks this far back: late corrections and calls listed late.
 
-The first one after a start reads all of the history again where there are records that could not be read.
+Where there are records that could not be read, a process reads all of the history again once, at the end of its first
+pass: they may be of any age, and in a list that had ended when a later process went on with the others.
 """
 
 SETTLING = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 6 * 60, 24 * 60, 72 * 60))
@@ -81,6 +82,9 @@ SWEEP_UNREAD_EVERY = timedelta(hours=6)
 COMPACT_EVERY = timedelta(days=1)
 """How often what erased calls left in the database's files is overwritten."""
 
+APART = timedelta(seconds=MISSED_SECONDS)
+"""So long after one reading of the whole list another one begins that may count as a second."""
+
 NEW_IN_LIST = timedelta(hours=1)
 """So much of a window's beginning is not compared: a vendor's list may go by another clock of the call."""
 
@@ -94,6 +98,9 @@ CALLS_TOGETHER = 250
 """Calls of several pages that are saved in one transaction, at most: a larger one would keep other writers waiting."""
 
 _ERASED_AT_ONCE = 200
+
+_SWEPT = "swept {}"
+"""The name of the note that says when the last reading of an account's whole list began."""
 
 FOLLOW_SECONDS = 0.5
 """How often a process looks whether the one that reads an account is done, or gone."""
@@ -173,6 +180,7 @@ class _Line:
         self.finished: float | None = None
         self.last_synced_at: datetime | None = None
         self.deep_at: float | None = None
+        self.retried = False
         self.failures = 0
         self.idle_until = 0.0
         self.rests_until: datetime | None = None
@@ -557,13 +565,20 @@ class Sync:
         line.move()
 
     async def _pass(self, line: _Line) -> None:
-        done = False
-        while not done:
+        """What is new, then the rest of the history, then what could not be read. The history comes first: else a process
+        that is killed early, again and again, would never get on with it."""
+        while True:
             line.asked_at, line.asked = self._now(), False
             if line.marks.low is not None:
                 await self._read_new(line)
             floor = self._now() - self._history
-            done = (line.marks.low is not None and line.marks.low <= floor) or await self._backfill(line, floor)
+            if (line.marks.low is not None and line.marks.low <= floor) or await self._backfill(line, floor):
+                break
+        if not line.retried and not line.sweeping:
+            if await anyio.to_thread.run_sync(self._store.unreadable, line.account.name, floor):
+                line.reached = line.marks.low
+                await self._sweep(line, floor, hears=True)
+            line.retried = True
 
     async def _read_new(self, line: _Line) -> None:
         """From now down to the newest known call less the lookback. The mark moves only at the end."""
@@ -573,8 +588,6 @@ class Sync:
         low = line.marks.low
         assert low is not None  # noqa: S101 - `_pass` asked
         since = min(line.marks.high - behind, await self._oldest_due(line)) if line.marks.high else low
-        if line.deep_at is None and line.unreadable:
-            since = low  # what could not be read may be long over, and how old it is may not be known
         since = max(since, low)
         high = line.marks.high
         listing, until = _Listing(), self._now()
@@ -606,7 +619,8 @@ class Sync:
         False where it stopped on the way, since somebody asked and the newest calls should be read first.
         """
         assert line.provider is not None  # noqa: S101 - `start` needs it
-        begun = marks = line.marks
+        begun_at, begun = self._now(), line.marks
+        marks = begun
         # A resumed reading knows its own end; another one would drop what the vendor lists out of order.
         until = None if begun.resume is not None else begun.low
         async with (
@@ -624,7 +638,25 @@ class Sync:
         _saw(line)
         if begun.low is None:
             line.deep_at = time.monotonic()
+            await self._read_whole(line, begun_at)
         return True
+
+    async def _read_whole(self, line: _Line, begun_at: datetime) -> None:
+        """All of the history has been read in one go. Forget the records that neither this reading has met nor the one
+        before, as for calls that are gone: one list may have been cut short."""
+        line.retried = True
+        name, note = line.account.name, _SWEPT.format(line.account.name)
+
+        def forgotten() -> int:
+            swept = self._store.remembered(note)
+            before = datetime.fromisoformat(swept) if swept else None
+            if before is not None and timedelta() <= begun_at - before < APART:
+                return 0
+            self._store.remember(note, begun_at.isoformat())
+            return self._store.forget_unreadable(name, before) if before is not None and before < begun_at else 0
+
+        if gone := await anyio.to_thread.run_sync(forgotten):
+            _log.info("%s: %d records that could not be read are listed no more", name, gone)
 
     @contextlib.asynccontextmanager
     async def _keeping(self, line: _Line) -> AsyncGenerator[Callable[[_Read], Awaitable[None]]]:
@@ -666,7 +698,9 @@ class Sync:
                 prepared(call, self._masking) for call in page.calls if oldest is None or call.started_at >= oldest
             ]
             name = line.account.name
-            return self._store.save_page(name, calls, marks, page.unreadable, deleted=page.deleted, listed=listed)
+            return self._store.save_page(
+                name, calls, marks, page.unreadable, deleted=page.deleted, listed=listed, now=self._now()
+            )
 
         saved = await anyio.to_thread.run_sync(kept)
         line.read += len(page.calls)
@@ -772,7 +806,7 @@ class Sync:
 
     async def _sweep_when_due(self, line: _Line) -> None:
         """Read the account's whole list again, where that was not done for `SWEEP_EVERY`, or `SWEEP_UNREAD_EVERY`."""
-        note, now = f"swept {line.account.name}", self._now()
+        note, now = _SWEPT.format(line.account.name), self._now()
         floor = now - self._history
         if line.provider is None or line.sweeping or line.state != "ok" or line.marks.low is None:
             return
@@ -782,13 +816,12 @@ class Sync:
         if swept is None:
             await anyio.to_thread.run_sync(self._store.remember, note, now.isoformat())
             return
-        unread = await anyio.to_thread.run_sync(self._store.unreadable, line.account.name)
+        unread = await anyio.to_thread.run_sync(self._store.unreadable, line.account.name, floor)
         if datetime.fromisoformat(swept) + (SWEEP_UNREAD_EVERY if unread else SWEEP_EVERY) <= now:
             line.sweeping = True
             try:
                 if await self._lead_a_sweep(line):
                     await self._sweep(line, floor)
-                    await anyio.to_thread.run_sync(self._store.remember, note, now.isoformat())
             except ProviderError as error:
                 _log.warning("%s: the list was not read to its end: %s", line.account.name, error)
             finally:
@@ -799,10 +832,14 @@ class Sync:
         line.leads += 1
         return await anyio.to_thread.run_sync(self._store.lead, line.account.name)
 
-    async def _sweep(self, line: _Line, floor: datetime) -> None:
-        """Compare slice by slice: what has been listed for good is compared, and forgotten."""
-        assert line.provider is not None  # noqa: S101 - `_sweep_when_due` asked
-        listing, until = _Listing(), self._now()
+    async def _sweep(self, line: _Line, floor: datetime, *, hears: bool = False) -> None:
+        """Read all of the history again, and compare slice by slice: what has been listed for good is compared, and forgotten.
+
+        `hears`: it is part of a pass, so a question that finds the newest calls too old has them read between two pages.
+        """
+        assert line.provider is not None  # noqa: S101 - `start` and `_sweep_when_due` asked
+        begun_at = until = self._now()
+        listing = _Listing()
         behind = 0
         async with contextlib.aclosing(line.provider.calls(floor)) as pages:
             async for page in pages:
@@ -815,7 +852,11 @@ class Sync:
                     # A call may be held with another start than it is listed with.
                     listing.forget(since + timedelta(days=1))
                     until, behind = min(since, until), 0
+                if hears and line.asked and self._outdated(line):
+                    line.asked_at, line.asked = self._now(), False
+                    await self._read_new(line)
         await self._compare(line, floor + NEW_IN_LIST, until, listing)
+        await self._read_whole(line, begun_at)
 
     async def _compact(self) -> None:
         """Overwrite what erased calls left, once a day."""

@@ -123,6 +123,11 @@ class World:
         """The vendor's ids of all that is listed."""
         return {row[ID_FIELDS[self.slug]] for rows in (self.logs, *self._by_agent.values()) for row in rows}
 
+    def agent_ids(self) -> set[str]:
+        """The vendor's ids of the agents that have calls; of vendors that list calls by agent."""
+        logged = {str(row["agent_id"]) for row in self.logs if "agent_id" in row}
+        return logged | {agent for agent, rows in self._by_agent.items() if rows}
+
     def _row(self, number: int) -> Row:
         template = self._templates[number % len(self._templates)]
         id_field, began_field = ID_FIELDS[self.slug], BEGAN_FIELDS[self.slug]

@@ -6,7 +6,6 @@ summary or action. Facts and their evidence: the vendor's console API v1 as publ
 
 import logging
 import re
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,7 +15,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 import anyio
 from pydantic import AwareDatetime, Field, StringConstraints, ValidationError
 
-from call_logs.errors import AuthFailed, ProviderError, Rejected, UnexpectedPayload
+from call_logs.errors import ProviderError, Rejected, UnexpectedPayload
 from call_logs.model import TURNS, Call, Direction, Speaker, Status, Turn
 from call_logs.phones import e164
 from call_logs.providers import (
@@ -36,6 +35,7 @@ from call_logs.providers import (
 )
 from call_logs.providers._kept import reason
 from call_logs.providers._met import STALE_PAGES, Met
+from call_logs.providers._names import AgentNames
 from call_logs.providers._streams import interleaved, places
 
 AGENTS = "/api/v1/console/agents"
@@ -56,7 +56,6 @@ AT_ONCE = 4
 PORTION = 25
 """Calls whose details are read before they are handed on: a first answer need not wait for a page of 100."""
 
-NAMES_AGE_SECONDS = 3600.0
 REMEMBERED = 50_000
 """Calls whose agents are remembered for `get`."""
 
@@ -132,6 +131,9 @@ class _Log(Wire):
     ended_at: _Time = None
     started_at: _Time = None
     answered_at: _Time = None
+    # Empty is the SDK's default, so none or an empty list is what a call has on which nothing was said; null is in neither
+    # reference nor SDK, and taken for the same. Such a call counts as one without a transcript, and is read again for 72
+    # hours: to tell each that nobody answered as one that could not be read would be wrong.
     messages: list[Any] | None = Field(None, alias="conversation_logs")
 
     @property
@@ -206,8 +208,8 @@ class Bimpe(Provider[BimpeSettings]):
         """See `Provider`."""
         super().__init__(account, settings, names)
         self._chosen = [one.strip() for one in settings.agent_ids.split(",")] if settings.agent_ids else []
-        self._names: dict[str, str | None] = {}
-        self._names_at: float | None = None
+        self._listed: Mapping[str, str | None] = {}
+        self._names = AgentNames(self, self._agents)
         self._agent_of: dict[str, str] = {}
 
     def connection(self) -> Connection:
@@ -328,7 +330,8 @@ class Bimpe(Provider[BimpeSettings]):
 
         A settled one is left out: its row is the poorer.
 
-        Where a detail cannot be read, the row is all there is, and the call is told as one that could not be read.
+        Where a detail cannot be read, or is another call's, the row is all there is, and the call is told as one that
+        could not be read.
         """
         finished = [log for log in logs if log.is_finished]
         settled = await self.settled([log.id for log in finished]) if finished else set[str]()
@@ -337,7 +340,11 @@ class Bimpe(Provider[BimpeSettings]):
 
         async def complete(log: _Log) -> None:
             try:
-                details[log.id] = _joined(log, await self._detail(agent_id, log.id))
+                detail = await self._detail(agent_id, log.id)
+                if detail.id == log.id:
+                    details[log.id] = _joined(log, detail)
+                else:
+                    unread.append(Unreadable(log.id, ("id",)))
             except (Rejected, UnexpectedPayload) as error:
                 self.api.trouble = None
                 fields = error.fields if isinstance(error, UnexpectedPayload) else ()
@@ -365,29 +372,28 @@ class Bimpe(Provider[BimpeSettings]):
         """The chosen agents, else all that there are now."""
         if self._chosen:
             return self._chosen
-        self._names = await self._agents()
-        return list(self._names)
+        names: dict[str, str | None] = {}
+        async for page in self._agents():
+            names |= page
+        self._listed = names
+        return list(names)
 
     async def _name(self, agent_id: str) -> str | None:
-        """An agent's name. For chosen agents it is asked for once an hour, and missing where the key may not read them."""
-        if self._chosen and (self._names_at is None or time.monotonic() - self._names_at > NAMES_AGE_SECONDS):
-            self._names_at = time.monotonic()
-            try:
-                self._names = await self._agents()
-            except (AuthFailed, Rejected, UnexpectedPayload):
-                self.api.trouble = None
-        return self._names.get(agent_id)
+        """An agent's name; that of a chosen one may be missing: the key need not be allowed to list agents."""
+        return (await self._names.known() if self._chosen else self._listed).get(agent_id)
 
-    async def _agents(self) -> dict[str, str | None]:
-        names: dict[str, str | None] = {}
+    async def _agents(self) -> AsyncGenerator[Mapping[str, str | None]]:
+        """Agent ids to names, by page."""
+        met: set[str] = set()
         page = 1
         while True:
             answer = await self.api.get(AGENTS, _Agents, {"page": page, "limit": PAGE_SIZE})
-            before = len(names)
-            names |= {agent.id: agent.name for agent in answer.agents}
-            if not answer.goes_on(len(answer.agents), len(names) - before):
-                return names
-            if len(names) == before:
+            new = {agent.id for agent in answer.agents} - met
+            met |= new
+            yield {agent.id: agent.name for agent in answer.agents}
+            if not answer.goes_on(len(answer.agents), len(new)):
+                return
+            if not new:
                 raise self._in_circles()
             page += 1
 
@@ -449,9 +455,7 @@ async def _each(work: Callable[[T], Awaitable[None]], items: Iterable[T]) -> Non
 
 
 def _joined(row: _Log, detail: _Log) -> _Log:
-    """The detail, with what only the row tells; the row, where the detail is of another call."""
-    if detail.id != row.id:
-        return row
+    """The detail, with what only the row tells."""
     missing = {name: getattr(row, name) for name in _Log.model_fields if getattr(detail, name) is None}
     return detail.model_copy(update=missing | {"created_on": row.created_on})
 

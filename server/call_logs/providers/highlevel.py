@@ -9,7 +9,6 @@ import base64
 import binascii
 import json
 import re
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -17,7 +16,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from call_logs.errors import AuthFailed, Rejected, UnexpectedPayload
+from call_logs.errors import Rejected, UnexpectedPayload
 from call_logs.model import TURNS, Action, ActionKind, Call, Scalar, Speaker, Status, Turn
 from call_logs.phones import e164
 from call_logs.providers import (
@@ -41,6 +40,7 @@ from call_logs.providers import (
 )
 from call_logs.providers._kept import fact, facts
 from call_logs.providers._met import STALE_PAGES, Met, identity
+from call_logs.providers._names import AgentNames
 
 LOGS = "/voice-ai/dashboard/call-logs"
 AGENTS = "/voice-ai/agents"
@@ -50,8 +50,6 @@ PAGE_SIZE = 50
 VERSION = "2021-04-15"
 RATE = (9, 1.0)
 """Documented: 100 requests in 10 s and app. A burst of 9 and 9 a second stay below it in any 10 s."""
-
-NAMES_AGE_SECONDS = 3600.0
 
 NO_SUCH_CALL = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 """What an unknown id is answered with is not documented; none of these is retried."""
@@ -194,8 +192,7 @@ class HighLevel(Provider[HighLevelSettings]):
     def __init__(self, account: str, settings: HighLevelSettings, names: Mapping[str, str] | None = None) -> None:
         """See `Provider`."""
         super().__init__(account, settings, names)
-        self._names: Mapping[str, str] | None = None
-        self._names_at = 0.0
+        self._names = AgentNames(self, self._agents)
 
     def connection(self) -> Connection:
         """Bearer token and the mandatory `Version` header."""
@@ -222,7 +219,7 @@ class HighLevel(Provider[HighLevelSettings]):
         more = True
         while more:
             answer = await self.api.get(LOGS, _Logs, self._params(place.page, PAGE_SIZE, place))
-            names = await self._agent_names()
+            names = await self._names.known()
             logs, unreadable = read_each(_Log, answer.logs)
             new = met.rows(answer.logs, logs, lambda log: (log.id, log.created_at))
             if answer.logs and met.stale >= STALE_PAGES:
@@ -256,7 +253,7 @@ class HighLevel(Provider[HighLevelSettings]):
             if error.fields == ("the whole",):  # `null`: one of the answers reported for an unknown id
                 return None
             raise
-        return self._call(log, await self._agent_names())
+        return self._call(log, await self._names.known())
 
     @classmethod
     def signed(cls, delivery: Delivery, settings: HighLevelSettings) -> bool:
@@ -298,35 +295,21 @@ class HighLevel(Provider[HighLevelSettings]):
             params |= {"startDate": place.start_ms, "endDate": place.end_ms}
         return params
 
-    async def _agent_names(self) -> Mapping[str, str]:
-        """Agent ids to names, asked for once an hour.
-
-        Needs the scope `voice-ai-agents.readonly`; without it calls show agent ids.
-        """
-        if self._names is None or time.monotonic() - self._names_at > NAMES_AGE_SECONDS:
-            self._names_at = time.monotonic()
-            self._names = await self._read_agent_names()
-        return self._names
-
-    async def _read_agent_names(self) -> dict[str, str]:
-        names: dict[str, str] = {}
+    async def _agents(self) -> AsyncGenerator[Mapping[str, str | None]]:
+        """Agent ids to names, by page. Needs the scope `voice-ai-agents.readonly`; without it calls show agent ids."""
         seen: set[str] = set()
         page = 1
-        try:
-            while True:
-                answer = await self.api.get(AGENTS, _Agents, self._params(page, PAGE_SIZE))
-                agents, _ = read_each(_Agent, answer.agents)
-                new = {identity(agent) for agent in answer.agents} - seen
-                seen |= new
-                names |= {agent.id: agent.name for agent in agents if agent.name}
-                if not new or not answer.goes_on(len(answer.agents), len(seen)):
-                    return names
-                page += 1
-        except (AuthFailed, Rejected, UnexpectedPayload):
-            self.api.trouble = None
-            return names
+        while True:
+            answer = await self.api.get(AGENTS, _Agents, self._params(page, PAGE_SIZE))
+            agents, _ = read_each(_Agent, answer.agents)
+            new = {identity(agent) for agent in answer.agents} - seen
+            seen |= new
+            yield {agent.id: agent.name for agent in agents if agent.name}
+            if not new or not answer.goes_on(len(answer.agents), len(seen)):
+                return
+            page += 1
 
-    def _call(self, log: _Log, names: Mapping[str, str]) -> Call:
+    def _call(self, log: _Log, names: Mapping[str, str | None]) -> Call:
         return to_call(log, self.account, names.get(log.agent_id or ""))
 
     def _advice(self, status: int, words: str) -> str | None:

@@ -6,7 +6,6 @@ A token is asked for with the client's credentials and lasts a day. The agents c
 vendor's API reference as published; what it leaves open is said where it matters.
 """
 
-import contextlib
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 import anyio
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from call_logs.errors import AuthFailed, Rejected, UnexpectedPayload
+from call_logs.errors import UnexpectedPayload
 from call_logs.model import TURNS, Action, ActionKind, Call, Direction, Scalar, Seconds, Speaker, Status, Turn
 from call_logs.phones import e164
 from call_logs.providers import (
@@ -38,6 +37,7 @@ from call_logs.providers import (
 )
 from call_logs.providers._kept import MAX_FACT, fact, reason
 from call_logs.providers._met import STALE_PAGES, identity
+from call_logs.providers._names import AgentNames
 from call_logs.providers._streams import interleaved, places
 from call_logs.text import looks_secret, without_url_secrets
 
@@ -67,7 +67,6 @@ dialled, and its log begins when it is answered."""
 LATE_LOG = timedelta(hours=1)
 """So long an answered outbound call that ended may go without its log, before it counts as a call without one."""
 
-NAMES_AGE_SECONDS = 3600.0
 LONGEST_TITLE = 120
 
 STATUSES = {
@@ -247,8 +246,7 @@ class Telzino(Provider[TelzinoSettings]):
         self._bearer: Mapping[str, str] | None = None
         self._bearer_until = 0.0
         self._one_token = anyio.Lock()
-        self._named: Mapping[str, _Agent] = {}
-        self._named_at: float | None = None
+        self._names = AgentNames(self, self._agent_names)
 
     def connection(self) -> Connection:
         """A bearer token, asked for with the client's credentials."""
@@ -324,22 +322,21 @@ class Telzino(Provider[TelzinoSettings]):
 
     async def _agents(self) -> tuple[Sequence[_Agent], Sequence[Unreadable]]:
         """The agents to read, and those that the vendor lists unreadably."""
-        if not self.settings.agents:
-            return await self._all_agents()
-        if self._named_at is None or time.monotonic() - self._named_at > NAMES_AGE_SECONDS:
-            # The calls of agents without a name are worth as much.
-            with contextlib.suppress(AuthFailed, Rejected, UnexpectedPayload):
-                self._named = {agent.id: agent for agent in (await self._all_agents())[0]}
-            self._named_at = time.monotonic()
-        return [self._named.get(one) or _Agent(id=one) for one in self.settings.agents], ()
-
-    async def _all_agents(self) -> tuple[Sequence[_Agent], Sequence[Unreadable]]:
+        if self.settings.agents:
+            names = await self._names.known()
+            return [_Agent(id=one, name=names.get(one)) for one in self.settings.agents], ()
         dropped: list[Unreadable] = []
         agents: list[_Agent] = []
         listed = self._list(_Agent, dropped, AGENTS)
         while listed.more:
             agents += await listed.turn()
         return agents, dropped
+
+    async def _agent_names(self) -> AsyncGenerator[Mapping[str, str | None]]:
+        """Agent ids to names, by page."""
+        listed = self._list(_Agent, [], AGENTS)
+        while listed.more:
+            yield {agent.id: agent.name for agent in await listed.turn()}
 
     async def _authorization(self, refused: Mapping[str, str] | None) -> Mapping[str, str]:
         """The header with the token that is held, or with a new one where that ends soon or is the one refused."""

@@ -366,12 +366,14 @@ class Store(ABC):
         *,
         deleted: Sequence[str] = (),
         listed: bool = False,
+        now: datetime | None = None,
     ) -> Saved:
         """Keep calls and the new marks in one transaction: after a crash both are there, or neither.
 
         A call that is already held is merged (`model.merged`); an unchanged one is not written; one against which a
         tombstone stands is refused. `deleted` are ids of calls that the vendor says were deleted: they are erased.
-        `listed`: the vendor's list has the calls, so that it may be missed there later (`compare`).
+        `listed`: the vendor's list has the calls, so that it may be missed there later (`compare`). `now`: when the
+        `unreadable` records were met (`forget_unreadable`), where that is not this moment.
         """
 
     @abstractmethod
@@ -407,7 +409,10 @@ class Store(ABC):
 
     @abstractmethod
     def call(self, accounts: Sequence[str], call_id: str) -> Call | None:
-        """The call under `account/vendor_call_id`, if it is one of these accounts'."""
+        """The call under `account/vendor_call_id`, if it is one of these accounts'.
+
+        Where it was read without its agent's name, with the one that is known now; so for `excerpt`, and not for `after`.
+        """
 
     @abstractmethod
     def excerpt(self, accounts: Sequence[str], call_id: str, first: int = 1, last: int | None = None) -> Excerpt | None:
@@ -553,8 +558,19 @@ class Store(ABC):
         """The account's next calls (whole) whose keys are larger than this one, oldest first, with their keys."""
 
     @abstractmethod
-    def unreadable(self, account: str) -> list[Unreadable]:
-        """The records of the account that could not be read, in any order; one at most without an id."""
+    def unreadable(self, account: str, since: datetime | None = None) -> list[Unreadable]:
+        """The records of the account that could not be read, in any order; one at most without an id.
+
+        `since`: without those of held calls that began before, which no reading from there on comes upon.
+        """
+
+    @abstractmethod
+    def forget_unreadable(self, account: str, before: datetime) -> int:
+        """Forget the records that were last met before the moment, but for those of held calls. Returns how many.
+
+        What is not held is met again where it is listed again. Of a held call only the record tells that its words are to
+        be asked for, however long its agent or its list has not been there.
+        """
 
     @abstractmethod
     def fingerprint(self, account: str) -> tuple[int, str]:

@@ -83,6 +83,7 @@ from call_logs.store.shared import (
     tail_of,
     to_ms,
     to_ms_after,
+    with_agent,
 )
 from call_logs.store.words import TOKENISER_VERSION
 
@@ -294,6 +295,7 @@ class PostgresStore(Store):
         *,
         deleted: Sequence[str] = (),
         listed: bool = False,
+        now: datetime | None = None,
     ) -> Saved:
         """See `Store.save_page`."""
         with self._transaction() as db:
@@ -311,7 +313,7 @@ class PostgresStore(Store):
                     db,
                     """INSERT INTO unreadable VALUES(%s, %s, %s, %s) ON CONFLICT (account, vendor_id)
                        DO UPDATE SET fields = excluded.fields, seen_ms = excluded.seen_ms""",
-                    (number, record.vendor_call_id or "", ", ".join(record.fields), to_ms(datetime.now(UTC))),
+                    (number, record.vendor_call_id or "", ", ".join(record.fields), to_ms(now or datetime.now(UTC))),
                 )
             if marks is not None:
                 ask(
@@ -334,7 +336,7 @@ class PostgresStore(Store):
         """See `Store.call`."""
         with self._answering() as db:
             held = self._head(db, accounts, call_id)
-            return whole_calls(db, [held[:2]])[0][1] if held else None
+            return with_agent(whole_calls(db, [held[:2]])[0][1], held[3]) if held else None
 
     def excerpt(self, accounts: Sequence[str], call_id: str, first: int = 1, last: int | None = None) -> Excerpt | None:
         """See `Store.excerpt`."""
@@ -342,23 +344,24 @@ class PostgresStore(Store):
             held = self._head(db, accounts, call_id)
             if held is None:
                 return None
-            key, head, turns = held
+            key, head, turns, agent = held
             between = turns_between(db, key, max(1, first), last)
-            return Excerpt(head_of(unpacked(head)).model_copy(update={"turns": between}), turns)
+            return Excerpt(with_agent(head_of(unpacked(head)), agent).model_copy(update={"turns": between}), turns)
 
     @staticmethod
-    def _head(db: Connection, accounts: Sequence[str], call_id: str) -> tuple[int, bytes, int] | None:
-        """(key, head, number of turns) of the call, if it is one of these accounts'."""
+    def _head(db: Connection, accounts: Sequence[str], call_id: str) -> tuple[int, bytes, int, str | None] | None:
+        """(key, head, number of turns, the agent's name) of the call, if it is one of these accounts'."""
         account, _, vendor_id = call_id.partition("/")
         if account not in accounts or not storable(call_id):
             return None
         row = ask(
             db,
-            """SELECT call.id, content.head, call.turns FROM call JOIN account ON account.id = call.account
-               JOIN content ON content.id = call.id WHERE account.name = %s AND call.vendor_id = %s""",
+            """SELECT call.id, content.head, call.turns, agent.name FROM call
+               JOIN account ON account.id = call.account JOIN content ON content.id = call.id
+               LEFT JOIN agent ON agent.id = call.agent WHERE account.name = %s AND call.vendor_id = %s""",
             (account, vendor_id),
         ).fetchone()
-        return (row[0], row[1], row[2]) if row else None
+        return (row[0], row[1], row[2], row[3]) if row else None
 
     def legs(self, call: Call) -> list[Row]:
         """See `Store.legs`."""
@@ -690,18 +693,32 @@ class PostgresStore(Store):
             ).fetchall()
             return whole_calls(db, [(key, head) for key, head in found])
 
-    def unreadable(self, account: str) -> list[Unreadable]:
+    def unreadable(self, account: str, since: datetime | None = None) -> list[Unreadable]:
         """See `Store.unreadable`."""
         with self._primary.reading() as db:
             found = ask(
                 db,
                 """SELECT vendor_id, fields FROM unreadable JOIN account ON account.id = unreadable.account
-                   WHERE account.name = %s ORDER BY vendor_id""",
-                (account,),
+                   WHERE account.name = %(account)s AND (%(since)s::bigint IS NULL OR NOT EXISTS (SELECT 1 FROM call
+                       WHERE call.account = unreadable.account AND call.vendor_id = unreadable.vendor_id
+                       AND call.started_ms < %(since)s)) ORDER BY vendor_id""",
+                {"account": account, "since": to_ms(since)},
             )
             return [
                 Unreadable(vendor_id or None, tuple(filter(None, fields.split(", ")))) for vendor_id, fields in found
             ]
+
+    def forget_unreadable(self, account: str, before: datetime) -> int:
+        """See `Store.forget_unreadable`."""
+        with self._transaction() as db:
+            forgotten = ask(
+                db,
+                """DELETE FROM unreadable WHERE account = %s AND seen_ms < %s AND NOT EXISTS (SELECT 1 FROM call
+                       WHERE call.account = unreadable.account AND call.vendor_id = unreadable.vendor_id)
+                   RETURNING vendor_id""",
+                (self._number(db, account), to_ms(before)),
+            )
+            return len(forgotten.fetchall())
 
     def fingerprint(self, account: str) -> tuple[int, str]:
         """See `Store.fingerprint`."""

@@ -174,6 +174,12 @@ def row_of(row: tuple[Any, ...]) -> Row:
     )
 
 
+def with_agent(call: Call, name: str | None) -> Call:
+    """The call with its agent's name as the account's other calls tell it, where it was read without one: a vendor's list
+    of agents may fail while its calls are read, and calls that are over are not read again for that."""
+    return call.model_copy(update={"agent_name": name}) if call.agent_name is None and name is not None else call
+
+
 def marks_of(row: tuple[Any, ...]) -> Marks:
     high, low, resume = row
     return Marks(moment_of(high), moment_of(low), resume)

@@ -89,6 +89,7 @@ from call_logs.store.shared import (
     tail_of,
     to_ms,
     to_ms_after,
+    with_agent,
 )
 
 MOST_PAUSE_SECONDS = 0.25
@@ -254,6 +255,7 @@ class SQLiteStore(Store):
         *,
         deleted: Sequence[str] = (),
         listed: bool = False,
+        now: datetime | None = None,
     ) -> Saved:
         """See `Store.save_page`."""
         with self._transaction() as db:
@@ -272,7 +274,7 @@ class SQLiteStore(Store):
             for record in unreadable:
                 db.execute(
                     "INSERT OR REPLACE INTO unreadable VALUES(?, ?, ?, ?)",
-                    (number, record.vendor_call_id or "", ", ".join(record.fields), to_ms(datetime.now(UTC))),
+                    (number, record.vendor_call_id or "", ", ".join(record.fields), to_ms(now or datetime.now(UTC))),
                 )
             if marks is not None:
                 db.execute(
@@ -295,7 +297,7 @@ class SQLiteStore(Store):
         """See `Store.call`."""
         with self._reading() as db:
             held = self._head(db, accounts, call_id)
-            return whole_call(db, held[0], held[1]) if held else None
+            return with_agent(whole_call(db, held[0], held[1]), held[3]) if held else None
 
     def excerpt(self, accounts: Sequence[str], call_id: str, first: int = 1, last: int | None = None) -> Excerpt | None:
         """See `Store.excerpt`."""
@@ -303,18 +305,24 @@ class SQLiteStore(Store):
             held = self._head(db, accounts, call_id)
             if held is None:
                 return None
-            turns = turns_between(db, held[0], max(1, first), last)
-            return Excerpt(head_of(unpacked(held[1])).model_copy(update={"turns": tuple(turns)}), held[2])
+            key, head, number, agent = held
+            turns = turns_between(db, key, max(1, first), last)
+            return Excerpt(
+                with_agent(head_of(unpacked(head)), agent).model_copy(update={"turns": tuple(turns)}), number
+            )
 
     @staticmethod
-    def _head(db: sqlite3.Connection, accounts: Sequence[str], call_id: str) -> tuple[int, bytes, int] | None:
-        """(key, head, number of turns) of the call, if it is one of these accounts'."""
+    def _head(
+        db: sqlite3.Connection, accounts: Sequence[str], call_id: str
+    ) -> tuple[int, bytes, int, str | None] | None:
+        """(key, head, number of turns, the agent's name) of the call, if it is one of these accounts'."""
         account, _, vendor_id = call_id.partition("/")
         if account not in accounts or not encodable(vendor_id):
             return None
         return db.execute(
-            """SELECT call.id, content.head, call.turns FROM call JOIN account ON account.id = call.account
-               JOIN content ON content.id = call.id WHERE account.name = ? AND call.vendor_id = ?""",
+            """SELECT call.id, content.head, call.turns, agent.name FROM call
+               JOIN account ON account.id = call.account JOIN content ON content.id = call.id
+               LEFT JOIN agent ON agent.id = call.agent WHERE account.name = ? AND call.vendor_id = ?""",
             (account, vendor_id),
         ).fetchone()
 
@@ -623,17 +631,30 @@ class SQLiteStore(Store):
             )
             return [(key, whole_call(db, key, head)) for key, head in found.fetchall()]
 
-    def unreadable(self, account: str) -> list[Unreadable]:
+    def unreadable(self, account: str, since: datetime | None = None) -> list[Unreadable]:
         """See `Store.unreadable`."""
         with self._reading() as db:
             found = db.execute(
                 """SELECT vendor_id, fields FROM unreadable JOIN account ON account.id = unreadable.account
-                   WHERE account.name = ? ORDER BY vendor_id""",
-                (account,),
+                   WHERE account.name = :account AND (:since IS NULL OR NOT EXISTS (SELECT 1 FROM call
+                       WHERE call.account = unreadable.account AND call.vendor_id = unreadable.vendor_id
+                       AND call.started_ms < :since)) ORDER BY vendor_id""",
+                {"account": account, "since": to_ms(since)},
             )
             return [
                 Unreadable(vendor_id or None, tuple(filter(None, fields.split(", ")))) for vendor_id, fields in found
             ]
+
+    def forget_unreadable(self, account: str, before: datetime) -> int:
+        """See `Store.forget_unreadable`."""
+        with self._transaction() as db:
+            forgotten = db.execute(
+                """DELETE FROM unreadable WHERE account = ? AND seen_ms < ? AND NOT EXISTS (SELECT 1 FROM call
+                       WHERE call.account = unreadable.account AND call.vendor_id = unreadable.vendor_id)
+                   RETURNING vendor_id""",
+                (self._number(db, account), to_ms(before)),
+            )
+            return len(forgotten.fetchall())
 
     def fingerprint(self, account: str) -> tuple[int, str]:
         """See `Store.fingerprint`."""
