@@ -104,20 +104,22 @@ def scored(
 ) -> list[tuple[float, int]]:
     """(score, key) of each call; see `foremost` for their order.
 
-    `phrased`: the calls that say `phrase_of`. `texts` reads those that are compared by their best turn, and counted again
+    `phrased`: those of the calls that say `phrase_of`. `texts` reads those that are compared by their best turn, and counted again
     where their frequencies were not exact.
     """
     typical = sum(counted.sizes) / max(1, len(counted.sizes)) or 1.0
     found = list(zip(bm25(counted, terms, typical), counted.calls, strict=True))
-    if len(terms) > 1 or not counted.exact:
-        best = {call for _, call in heapq.nlargest(RERANKED, found)}
-        said = texts([call for _, call in found if call in best or call in phrased])
-        if not counted.exact:
-            again = counted_in(list(said.items()), terms)
-            exact = dict(zip(again.calls, bm25(again, terms, typical), strict=True))
-            found = [(exact.get(call, score), call) for score, call in found]
-        found = [(score + best_turn_score(said[call], terms) if call in said else score, call) for score, call in found]
-    return found
+    if len(terms) == 1 and counted.exact:
+        return found
+    best = {call for _, call in heapq.nlargest(RERANKED, found)}
+    said = texts([*best.union(phrased)])
+    scores = {call: score for score, call in found}
+    if not counted.exact:
+        again = counted_in(list(said.items()), terms)
+        scores |= zip(again.calls, bm25(again, terms, typical), strict=True)
+    for call, text in said.items():
+        scores[call] += best_turn_score(text, terms)
+    return [(score, call) for call, score in scores.items()]
 
 
 def foremost(
